@@ -1,0 +1,76 @@
+/* What the files of the engine share. Each engine/SUBJECT.c defines one
+** engine_open_SUBJECT, which pushes that subject's table. */
+#ifndef FULCIO_ENGINE_H
+#define FULCIO_ENGINE_H
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ENGINE_VERSION "0.1.0"
+
+/* error.c: the one place that drains OpenSSL's error queue. Both push
+** nil, message, code and return 3. With engine_fail the message is made
+** from the format; engine_ssl_fail appends OpenSSL's own reason. */
+int engine_fail(lua_State *L, const char *code, const char *format, ...)
+  __attribute__((format(printf, 3, 4)));
+int engine_ssl_fail(lua_State *L, const char *code, const char *what);
+/* Throws when the table at index has a key that names (NULL-ended) lacks. */
+void engine_check_options(lua_State *L, int index, const char *const *names);
+
+/* A slice of memory that somebody else owns. */
+typedef struct Slice {
+  const unsigned char *data;
+  size_t size;
+} Slice;
+
+/* pkey.c. `signer` is set for keys whose private half is elsewhere (an
+** HSM): it returns as pkey:sign does, and may yield. */
+typedef struct Pkey Pkey;
+typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data,
+                        const char *hash);
+struct Pkey {
+  EVP_PKEY *key;     /* owned; public part only when signer is set */
+  bool is_private;
+  PkeySign signer;   /* NULL: sign with `key` in software */
+  int signer_ref;    /* registry reference that keeps the signer's owner */
+  unsigned char *spki; /* DER, cached; owned */
+  size_t spki_size;
+};
+#define PKEY_TYPE "fulcio.pkey"
+/* Pushes a userdata with no key yet; the caller then fills `key`. */
+Pkey *pkey_push(lua_State *L);
+Pkey *pkey_check(lua_State *L, int index);
+/* Recognises the SPKI of the kinds we allow by its bytes, without
+** OpenSSL's decoders. NULL: not one of them. */
+EVP_PKEY *pkey_from_spki(Slice spki);
+/* DER SubjectPublicKeyInfo, cached in the key. */
+Slice pkey_spki(Pkey *key);
+/* SHA-1 of the subjectPublicKey bits. */
+void pkey_id(Pkey *key, unsigned char id[20]);
+/* One-shot software verify and sign. hash NULL: the key's own. pss: RSA-PSS
+** with salt length = hash length. 1 good, 0 bad; the queue is drained. */
+int pkey_verify_raw(EVP_PKEY *key, const char *hash, bool pss, Slice data,
+                    Slice signature);
+
+/* x509.c */
+#define X509_TYPE "fulcio.x509"
+
+/* system.c: a password or PIN, readable from C only. */
+#define SECRET_TYPE "fulcio.secret"
+typedef struct Secret {
+  char *bytes; /* NUL after the end as well */
+  size_t size;
+} Secret;
+/* A string or secret at index as a slice; size 0 and data NULL when nil. */
+Slice secret_slice(lua_State *L, int index);
+
+/* loop.c, when built: whether L is a coroutine that our loop started, and
+** so may be yielded and resumed by us. */
+bool loop_owns(lua_State *L);
+
+#endif

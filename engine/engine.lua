@@ -1,0 +1,814 @@
+---@meta fulcio.engine
+--- fulcio.engine: bytes, keys, certificates, sockets. No decisions.
+---
+--- Conventions, which hold for every name below:
+--- * The caller's mistake (wrong type, unknown option name) throws.
+--- * The world's failure returns `nil, message, code`: `message` is for
+---   people and has no final dot, `code` is a stable word. Never `false`.
+--- * Bytes are strings, times are integer seconds since 1970 unless a name
+---   ends in `_ms`. No NIDs, no bit flags.
+--- * What may block (http, HSM keys) yields inside a coroutine that
+---   engine.server started, and simply blocks anywhere else.
+local engine = {}
+
+--- The engine's version, "MAJOR.MINOR.PATCH".
+engine.version = ""
+
+-- bytes ----------------------------------------------------------------
+
+engine.bytes = {}
+
+--- Standard base64 with padding (RFC 4648 section 4).
+---@param bytes string
+---@return string
+function engine.bytes.base64(bytes) end
+
+--- base64url without padding (RFC 4648 section 5).
+---@param bytes string
+---@return string
+function engine.bytes.base64url(bytes) end
+
+--- Decodes either alphabet, padding optional, nothing else allowed.
+---@param text string
+---@return string|nil bytes
+---@return string? message
+---@return string? code "bad_base64"
+function engine.bytes.unbase64(text) end
+
+--- Lower-case hexadecimal.
+---@param bytes string
+---@return string
+function engine.bytes.hex(bytes) end
+
+--- SHA-256 digest, 32 bytes.
+---@param bytes string
+---@return string
+function engine.bytes.sha256(bytes) end
+
+--- `n` random bytes from the private generator.
+---@param n integer 1 to 4096
+---@return string
+function engine.bytes.random(n) end
+
+--- Whether the text is valid UTF-8 (RFC 3629: no surrogates, no overlong).
+---@param text string
+---@return boolean
+function engine.bytes.is_utf8(text) end
+
+-- pkey -----------------------------------------------------------------
+
+--- A key: software or HSM, private or public. `tostring` shows no secret.
+---@class fulcio.pkey
+---@field kind "EC"|"RSA"|"Ed25519"|"Ed448"
+---@field bits integer 256, 384, 521, 2048, …
+---@field name string "P-256", "RSA-2048", "Ed25519", … (as a template says)
+---@field private boolean whether it can sign
+local pkey = {}
+engine.pkey = {}
+
+--- Reads a public key: the first PEM block of any text (label PUBLIC KEY or
+--- RSA PUBLIC KEY), otherwise the bytes as SPKI DER. P-224, P-256, P-384,
+--- P-521, RSA and Ed25519 parse; secp256k1 and Ed448 do not.
+---@param bytes string
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "bad_key"
+function engine.pkey.parse(bytes) end
+
+--- Opens a private key from a PEM file: PKCS#8, encrypted PKCS#8, PKCS#1,
+--- SEC1, RFC 1423. A file that others can read is refused.
+---@param file string path
+---@param password? string|fulcio.secret
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "no_file" "open_to_others" "bad_password" "bad_key"
+function engine.pkey.open(file, password) end
+
+--- Makes a new private key in memory.
+---@param algorithm "P-256"|"P-384"|"P-521"|"RSA-2048"|"RSA-3072"|"RSA-4096"|"Ed25519"
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code
+function engine.pkey.generate(algorithm) end
+
+--- Writes a software private key as PKCS#8 PEM to a new file, mode 0600.
+--- An existing file is never overwritten.
+---@param file string path
+---@param password? string|fulcio.secret encrypts (PBES2, AES-256)
+---@return true|nil
+---@return string? message
+---@return string? code "exists" "no_file" "not_private"
+function pkey:save(file, password) end
+
+--- Signs. The hash is fixed by the key unless given: SHA-256/384/512 by
+--- curve, RSA PKCS#1 v1.5 with SHA-256, pure Ed25519. ECDSA as DER.
+---@param data string
+---@param hash? "SHA-256"|"SHA-384"|"SHA-512"
+---@return string|nil signature
+---@return string? message
+---@return string? code "not_private" "hsm_gone" "hsm_busy" "sign_failed"
+function pkey:sign(data, hash) end
+
+--- Verifies a signature of the same form `sign` makes.
+---@param data string
+---@param signature string
+---@param hash? "SHA-256"|"SHA-384"|"SHA-512"
+---@param form? "der"|"any" any: an ECDSA signature may also be raw r||s
+---@return true|nil
+---@return string? message
+---@return string? code "bad_signature"
+function pkey:verify(data, signature, hash, form) end
+
+--- SubjectPublicKeyInfo, DER.
+---@return string
+function pkey:spki() end
+
+--- SubjectPublicKeyInfo, PEM.
+---@return string
+function pkey:pem() end
+
+--- Key identifier: SHA-1 of the subjectPublicKey bits (RFC 5280 4.2.1.2).
+---@return string bytes 20 of them
+function pkey:id() end
+
+--- Refuses what boulder's goodkey refuses (spec: RSA 2048/3072/4096 with
+--- e = 65537, no small factor, no ROCA, 100 Fermat rounds; P-256/384/521).
+---@return true|nil
+---@return string? message
+---@return string? code "weak_key"
+function pkey:check() end
+
+-- x509 -----------------------------------------------------------------
+
+--- A parsed certificate, read only.
+---@class fulcio.x509
+---@field der string
+---@field pem string one block with a final newline
+---@field tbs string DER of the TBSCertificate
+---@field subject string for people (RFC 4514)
+---@field issuer string
+---@field subject_der string
+---@field issuer_der string
+---@field serial string lower-case hexadecimal
+---@field not_before integer
+---@field not_after integer
+---@field ca boolean
+---@field path_length integer|nil
+---@field key_usage string[] "digital_signature", "cert_sign", "crl_sign", …
+---@field extended_key_usage string[] "code_signing", … or an OID
+---@field ski string|nil bytes
+---@field aki string|nil bytes
+---@field san { type: string, value: string, oid?: string }[] email, uri,
+---  dns, ip, other (an otherName of UTF8String, with its type-id in `oid`)
+---@field san_critical boolean
+---@field extensions { oid: string, value: string, critical: boolean }[]
+---@field signature_algorithm string "ECDSA-SHA256", "SHA256-RSA", "Ed25519"
+---@field fingerprint string SHA-256 of the DER, bytes
+local x509 = {}
+engine.x509 = {}
+
+--- Every certificate in a PEM text, in order, or the one DER certificate.
+---@param bytes string
+---@return fulcio.x509[]|nil
+---@return string? message
+---@return string? code "bad_certificate"
+function engine.x509.parse(bytes) end
+
+--- Verifies chain[1] to chain[#chain] (the trust anchor) through the others.
+---@param chain fulcio.x509[]
+---@param options { time: integer, usage?: "code_signing" }
+---@return true|nil
+---@return string? message
+---@return string? code "bad_chain" "expired"
+function engine.x509.verify(chain, options) end
+
+--- Reads a certificate or precertificate without building an X509 object:
+--- what a log needs, cheaply. `defanged` is the TBS without poison and SCT
+--- list (RFC 6962 section 3.2).
+---@param der string
+---@return { tbs: string, defanged: string, issuer_der: string, serial: string, not_after: integer, poisoned: boolean, sct_list?: string }|nil
+---@return string? message
+---@return string? code "bad_certificate"
+function engine.x509.skim(der) end
+
+--- The certificate's public key.
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "bad_key"
+function x509:pkey() end
+
+--- Whether this certificate's key signed `der`, another certificate.
+--- Names, times and usages are not looked at.
+---@param der string
+---@return true|nil
+---@return string? message
+---@return string? code "bad_signature" "bad_certificate"
+function x509:signed(der) end
+
+-- draft ----------------------------------------------------------------
+
+--- A certificate being made (RFC 5280), DER written directly.
+---@class fulcio.draft
+---@field serial string hexadecimal
+local draft = {}
+engine.draft = {}
+
+--- Starts a certificate. Extensions come out in the order: keyUsage
+--- (critical), basicConstraints (critical, when `ca` is set), extKeyUsage,
+--- SKI, AKI (when the issuer has an SKI), SAN, `extensions` as listed.
+---@param profile { key: fulcio.pkey, issuer?: fulcio.x509, signer?: fulcio.pkey, not_before: integer, not_after: integer, serial?: string, subject?: { [1]: string, [2]: string }[], key_usage?: string[], extended_key_usage?: string[], ca?: boolean, path_length?: integer, san?: { type: "email"|"uri"|"other", value: string, oid?: string }, extensions?: { oid: string, value: string, critical?: boolean }[] }
+---  `issuer` absent: self-signed by `signer` (default `key`). `subject` is
+---  a list of { "C"|"ST"|"L"|"street"|"postalCode"|"O"|"OU"|"CN", text }.
+---  `value` of an extension is the content of extnValue, already encoded.
+---@return fulcio.draft|nil
+---@return string? message
+---@return string? code "bad_draft" "not_ascii"
+function engine.draft.new(profile) end
+
+--- TBSCertificate with the CT poison (RFC 6962 section 3.1).
+---@return string tbs
+function draft:poisoned() end
+
+--- TBSCertificate with the SCT list in the poison's place.
+---@param sct_list string SignedCertificateTimestampList
+---@return string tbs
+function draft:stamped(sct_list) end
+
+--- TBSCertificate with neither.
+---@return string tbs
+function draft:plain() end
+
+--- Certificate DER from a TBSCertificate, signed.
+---@param tbs string
+---@param key fulcio.pkey
+---@return string|nil der
+---@return string? message
+---@return string? code as pkey:sign
+function engine.draft.sign(tbs, key) end
+
+--- Certificate DER from a TBSCertificate and a signature made elsewhere.
+---@param tbs string
+---@param signature string
+---@return string der
+function engine.draft.join(tbs, signature) end
+
+--- One PEM block with a final newline.
+---@param der string
+---@param label? string default "CERTIFICATE"
+---@return string
+function engine.draft.pem(der, label) end
+
+-- extension ------------------------------------------------------------
+
+engine.extension = {}
+
+--- DER UTF8String.
+---@param text string
+---@return string|nil der
+---@return string? message
+---@return string? code "bad_utf8"
+function engine.extension.utf8(text) end
+
+--- DER of an object identifier in dots, nil when it is not one.
+---@param oid string
+---@return string|nil der
+---@return string? message
+---@return string? code "bad_oid"
+function engine.extension.oid(oid) end
+
+--- Content of a subjectAltName extension with one name.
+---@param name { type: "email"|"uri"|"other", value: string, oid?: string }
+---@return string|nil der
+---@return string? message
+---@return string? code "not_ascii"
+function engine.extension.san(name) end
+
+-- csr ------------------------------------------------------------------
+
+--- A certificate signing request (RFC 2986).
+---@class fulcio.csr
+---@field key fulcio.pkey
+---@field algorithm string Go's name: "ECDSA-SHA256", "SHA256-RSA", …
+---@field hash string|nil "SHA-256" …; nil when it is not one we know
+local csr = {}
+engine.csr = {}
+
+--- Reads a PEM request, label CERTIFICATE REQUEST or NEW CERTIFICATE REQUEST.
+---@param pem string
+---@return fulcio.csr|nil
+---@return string? message
+---@return string? code "bad_csr"
+function engine.csr.parse(pem) end
+
+--- Whether the request is signed by its own key.
+---@return true|nil
+---@return string? message
+---@return string? code "bad_signature" "unknown_algorithm"
+function csr:verify() end
+
+--- Makes a request, PEM.
+---@param profile { key: fulcio.pkey, subject?: { [1]: string, [2]: string }[] }
+---@return string|nil pem
+---@return string? message
+---@return string? code as pkey:sign
+function engine.csr.create(profile) end
+
+-- jws ------------------------------------------------------------------
+
+engine.jws = {}
+
+--- Splits a compact JWS (RFC 7515): exactly two dots, base64url, no padding.
+---@param token string
+---@return { header: string, payload: string, input: string, signature: string }|nil
+---@return string? message
+---@return string? code "bad_token"
+function engine.jws.parse(token) end
+
+--- Verifies what `parse` gave. `algorithm` is one of RS256 RS384 RS512
+--- ES256 ES384 ES512 PS256 PS384 PS512 EdDSA; a key of another kind or
+--- curve is refused.
+---@param parts { input: string, signature: string }
+---@param key fulcio.pkey
+---@param algorithm string
+---@return true|nil
+---@return string? message
+---@return string? code "bad_signature" "wrong_key" "unknown_algorithm"
+function engine.jws.verify(parts, key, algorithm) end
+
+--- Makes a compact JWS from the header's and payload's JSON texts.
+---@param header string
+---@param payload string
+---@param key fulcio.pkey
+---@param algorithm string
+---@return string|nil token
+---@return string? message
+---@return string? code as pkey:sign, "wrong_key"
+function engine.jws.sign(header, payload, key, algorithm) end
+
+--- A public key from a JSON Web Key (RFC 7517, 7518, 8037), decoded.
+---@param jwk table
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "bad_key"
+function engine.jws.key(jwk) end
+
+--- The public JSON Web Key of a key: kty, crv, x, y, n, e as they apply.
+---@param key fulcio.pkey
+---@return table
+function engine.jws.jwk(key) end
+
+-- claims ---------------------------------------------------------------
+
+engine.claims = {}
+
+--- Strict JSON (RFC 8259): valid UTF-8, no duplicate member, depth at most
+--- 32, integers within 2^53; then lua-cjson. null is `claims.null`.
+---@param json string
+---@return any|nil
+---@return string? message in the words of Go's encoding/json
+---@return string? code "bad_json" "bad_utf8" "duplicate_member" "too_deep" "number_range"
+function engine.claims.parse(json) end
+
+--- What JSON null becomes.
+engine.claims.null = nil
+
+-- uri ------------------------------------------------------------------
+
+engine.uri = {}
+
+--- Parses as Go's net/url does; `text` is how it prints it again.
+---@param text string
+---@return { scheme?: string, opaque?: string, user?: string, host?: string, port?: string, path: string, query?: string, fragment?: string, text: string }|nil
+---@return string? message in Go's words
+---@return string? code "bad_uri"
+function engine.uri.parse(text) end
+
+--- Joins and cleans as Go's url.JoinPath does.
+---@param base string
+---@param ... string
+---@return string|nil
+---@return string? message
+---@return string? code "bad_uri"
+function engine.uri.join(base, ...) end
+
+--- The trust domain of a SPIFFE ID, or nil when it is not one.
+---@param text string
+---@return string|nil trust_domain
+---@return string? message
+---@return string? code "bad_spiffe_id"
+function engine.uri.spiffe(text) end
+
+-- pattern --------------------------------------------------------------
+
+--- A compiled PCRE2 pattern: UTF, whole text, match limit 100,000,
+--- subject at most 4 KiB.
+---@class fulcio.pattern
+local pattern = {}
+engine.pattern = {}
+
+--- Compiles a regular expression.
+---@param expression string
+---@return fulcio.pattern|nil
+---@return string? message
+---@return string? code "bad_pattern"
+function engine.pattern.compile(expression) end
+
+--- Compiles a glob. "issuer": `*` is [-_a-zA-Z0-9]+ . "claim": `*` stops
+--- at "/", `**` does not; segments "." and "..", NUL and control characters
+--- never match.
+---@param glob string
+---@param kind "issuer"|"claim"
+---@return fulcio.pattern|nil
+---@return string? message
+---@return string? code "bad_pattern"
+function engine.pattern.glob(glob, kind) end
+
+--- Whether the whole subject matches; nil, message, code when the subject
+--- is too long or the match limit was reached.
+---@param subject string
+---@return boolean|nil
+---@return string? message
+---@return string? code "too_long" "match_limit" "bad_utf8"
+function pattern:match(subject) end
+
+-- sandbox --------------------------------------------------------------
+
+--- A second Lua state for what operators write: own allocator cap, closed
+--- list of globals, a count hook that yields.
+---@class fulcio.sandbox
+local sandbox = {}
+engine.sandbox = {}
+
+--- Opens one. `prelude` is trusted Lua that returns a table: the words
+--- scripts may use besides the built-in list.
+---@param options { memory: integer, instructions: integer, prelude: string }
+---@return fulcio.sandbox
+function engine.sandbox.new(options) end
+
+--- Runs a script (text only) and copies what it returns into this state as
+--- plain data; a function in it becomes a number that `call` takes.
+---@param name string file name for messages
+---@param text string
+---@return any|nil
+---@return string? message with file and line
+---@return string? code "bad_script" "too_long" "out_of_memory"
+function sandbox:load(name, text) end
+
+--- Calls a function that `load` met, with plain data, and copies its first
+--- two results out.
+---@param handle { ["function"]: integer }
+---@param ... any
+---@return any
+---@return any
+function sandbox:call(handle, ...) end
+
+-- sct ------------------------------------------------------------------
+
+engine.sct = {}
+
+--- MerkleTreeLeaf, which is also what an SCT signs (RFC 6962 3.2, 3.4).
+---@param entry { timestamp_ms: integer, kind: "x509"|"precert", certificate?: string, tbs?: string, issuer_key_hash?: string, extensions?: string }
+---@return string
+function engine.sct.leaf(entry) end
+
+--- The other way.
+---@param leaf string
+---@return table|nil entry
+---@return string? message
+---@return string? code "bad_leaf"
+function engine.sct.parse_leaf(leaf) end
+
+--- DigitallySigned (sha256 with ecdsa or rsa) over `input`.
+---@param input string
+---@param key fulcio.pkey
+---@return string|nil
+---@return string? message
+---@return string? code as pkey:sign
+function engine.sct.sign(input, key) end
+
+--- Verifies a DigitallySigned.
+---@param input string
+---@param signed string
+---@param key fulcio.pkey
+---@return true|nil
+---@return string? message
+---@return string? code "bad_signature"
+function engine.sct.verify(input, signed, key) end
+
+--- SerializedSCT.
+---@param sct { log_id: string, timestamp_ms: integer, extensions?: string, signature: string }
+---@return string
+function engine.sct.serialize(sct) end
+
+--- The other way.
+---@param bytes string
+---@return { version: integer, log_id: string, timestamp_ms: integer, extensions: string, signature: string }|nil
+---@return string? message
+---@return string? code "bad_sct"
+function engine.sct.parse(bytes) end
+
+--- SignedCertificateTimestampList of SerializedSCTs.
+---@param scts string[]
+---@return string
+function engine.sct.list(scts) end
+
+--- The other way.
+---@param bytes string
+---@return string[]|nil
+---@return string? message
+---@return string? code "bad_sct"
+function engine.sct.parse_list(bytes) end
+
+--- TreeHeadSignature input, 50 bytes (RFC 6962 section 3.5).
+---@param timestamp_ms integer
+---@param size integer
+---@param root string 32 bytes
+---@return string
+function engine.sct.tree_head(timestamp_ms, size, root) end
+
+--- extra_data of a log entry: the precertificate when given, then the chain.
+---@param chain string[] DER, issuer first
+---@param precert? string DER
+---@return string
+function engine.sct.extra_data(chain, precert) end
+
+-- merkle ---------------------------------------------------------------
+
+--- A Merkle tree in memory (RFC 6962 section 2.1).
+---@class fulcio.tree
+---@field size integer
+local tree = {}
+engine.merkle = {}
+
+--- SHA-256(00 || leaf).
+---@param leaf string
+---@return string
+function engine.merkle.leaf_hash(leaf) end
+
+--- An empty tree.
+---@return fulcio.tree
+function engine.merkle.tree() end
+
+--- Appends leaf hashes.
+---@param hashes string any number of 32-byte hashes, joined
+function tree:append(hashes) end
+
+--- Root of the first `size` leaves (default all).
+---@param size? integer
+---@return string
+function tree:root(size) end
+
+--- Inclusion path of leaf `index` (from 0) in the first `size` leaves.
+---@param index integer
+---@param size integer
+---@return string[]
+function tree:inclusion(index, size) end
+
+--- Consistency proof between two sizes.
+---@param first integer
+---@param second integer
+---@return string[]
+function tree:consistency(first, second) end
+
+--- Verifies an inclusion path.
+---@param leaf_hash string
+---@param index integer
+---@param size integer
+---@param path string[]
+---@param root string
+---@return boolean
+function engine.merkle.verify_inclusion(leaf_hash, index, size, path, root) end
+
+-- http -----------------------------------------------------------------
+
+engine.http = {}
+
+--- One HTTP exchange. Redirects are returned, not followed. `timeout` is
+--- for everything together. `addresses = "public"` refuses private,
+--- loopback, link-local and metadata addresses after DNS.
+---@param request { url: string, method?: string, headers?: table<string,string>, body?: string, timeout?: number, max_body?: integer, ca_file?: string, unix_socket?: string, addresses?: "any"|"public" }
+---@return { status: integer, headers: table<string,string>, body: string }|nil
+---@return string? message
+---@return string? code "refused" "dns" "timeout" "tls" "too_large" "bad_address" "network"
+function engine.http.request(request) end
+
+--- Replaces the transport in a host that has its own (HAProxy, nginx).
+---@param transport? fun(request: table): table|nil, string?, string?
+function engine.http.set_backend(transport) end
+
+-- system ---------------------------------------------------------------
+
+--- Bytes that Lua can hand on but not read; wiped when collected.
+---@class fulcio.secret
+engine.system = {}
+
+--- Seconds since 1970.
+---@return integer
+function engine.system.now() end
+
+--- Milliseconds since 1970.
+---@return integer
+function engine.system.now_ms() end
+
+--- Seconds of a clock that never goes back, with fraction.
+---@return number
+function engine.system.monotonic() end
+
+--- A secret: the text itself, "@FILE" (its content less one final newline)
+--- or "env:NAME". The original text is wiped from argv where it stood.
+---@param source string
+---@return fulcio.secret|nil
+---@return string? message
+---@return string? code "no_file"
+function engine.system.secret(source) end
+
+--- Names in a directory, sorted, without "." and "..".
+---@param directory string
+---@return string[]|nil
+---@return string? message
+---@return string? code "no_file"
+function engine.system.list(directory) end
+
+--- What a path is.
+---@param path string
+---@return { kind: "file"|"directory"|"other", size: integer, mtime: number, mode: integer }|nil
+---@return string? message
+---@return string? code "no_file"
+function engine.system.stat(path) end
+
+--- Makes a directory (parents too), mode 0700 unless given.
+---@param path string
+---@param mode? integer
+---@return true|nil
+---@return string? message
+---@return string? code
+function engine.system.mkdir(path, mode) end
+
+--- Writes a whole file by way of a temporary one, fsync and rename.
+---@param path string
+---@param bytes string
+---@param options? { mode?: integer, exclusive?: boolean }
+---@return true|nil
+---@return string? message
+---@return string? code "exists" "no_file"
+function engine.system.write(path, bytes, options) end
+
+--- Number of processors this process may use.
+---@return integer
+function engine.system.processors() end
+
+--- No core dumps, no_new_privs, umask 077; `user` drops root.
+---@param options { user?: string }
+---@return true|nil
+---@return string? message
+---@return string? code
+function engine.system.harden(options) end
+
+--- sd_notify: tells the service manager; does nothing without one.
+---@param state string "READY=1"
+function engine.system.notify(state) end
+
+-- server ---------------------------------------------------------------
+
+--- Listeners, workers and the event loop; nil in a host without them.
+engine.server = {}
+
+--- A listening socket, opened before workers are forked.
+---@class fulcio.listener
+---@field port integer
+---@field address string "127.0.0.1:8080" or the socket's path
+
+--- Opens a TCP listener or a unix socket.
+---@param where { host?: string, port?: integer, unix?: string, mode?: integer }
+---@return fulcio.listener|nil
+---@return string? message
+---@return string? code "in_use" "bad_address" "denied"
+function engine.server.listen(where) end
+
+--- Supervises processes until SIGTERM or SIGINT: forks each role's
+--- `count` processes, replaces one that dies at once, passes SIGHUP to
+--- `on_reload` in the supervisor. Each process calls `run(index)`, which
+--- sets up and then calls `server.run`. Returns when all have ended.
+---@param options { roles: { name: string, count: integer, run: fun(index: integer) }[], on_ready?: fun(), on_reload?: fun(), on_tick?: fun(), grace?: number }
+---  `on_tick` runs every second in the supervisor; `grace` seconds for
+---  draining (default 10), then SIGKILL.
+---@return true|nil
+---@return string? message
+function engine.server.supervise(options) end
+
+--- Answers HTTP on a listener in this process. `handler` runs in its own
+--- coroutine; an error in it is answered 500 and logged by `on_error`.
+---@param listener fulcio.listener
+---@param handler fun(request: fulcio.request): fulcio.response
+---@param options? { max_header?: integer, max_body?: integer, request_seconds?: number, idle_seconds?: number, max_connections?: integer, refuse?: fun(status: integer): fulcio.response, on_error?: fun(trace: string), same_user?: boolean }
+---  `refuse` words an answer that the protocol layer gives itself (400,
+---  408, 413, 431, 501, 503). `same_user`: only peers of our own uid.
+function engine.server.http(listener, handler, options) end
+
+---@class fulcio.request
+---@field method string
+---@field path string without the query, not decoded
+---@field query string|nil
+---@field headers table<string,string> lower-case names
+---@field body string
+---@field peer string
+---@field id integer per process
+---@field protocol "http/1.1"|"h2"
+
+---@class fulcio.response
+---@field status integer
+---@field headers? table<string,string|string[]>
+---@field body? string
+---@field trailers? table<string,string> HTTP/2 only
+
+--- Starts a coroutine on the loop.
+---@param run fun()
+function engine.server.spawn(run) end
+
+--- Sleeps in a coroutine of ours.
+---@param seconds number
+function engine.server.sleep(seconds) end
+
+--- A condition that coroutines of one process wait for.
+---@return fulcio.signal
+function engine.server.signal() end
+
+---@class fulcio.signal
+local signal = {}
+
+--- Waits until `wake`; false when `seconds` passed first.
+---@param seconds? number
+---@return boolean woken
+function signal:wait(seconds) end
+
+--- Resumes everyone who waits.
+function signal:wake() end
+
+--- Runs the loop until the process is told to stop and has drained.
+function engine.server.run() end
+
+--- Asks this process's loop to drain and end.
+function engine.server.stop() end
+
+--- Whether it has been told to stop.
+---@return boolean
+function engine.server.stopping() end
+
+--- Adds to a shared counter, made on first use; all processes see it.
+---@param key string
+---@param by? number default 1
+function engine.server.count(key, by) end
+
+--- All shared counters.
+---@return table<string, number>
+function engine.server.counts() end
+
+--- In the supervisor: hands a text to all workers, under the next
+--- generation number.
+---@param bytes string
+---@return integer generation
+function engine.server.publish(bytes) end
+
+--- The newest published text and its generation (0: none yet). Cheap to
+--- ask for the number alone: pass the one you know and get nil when it
+--- is still the newest.
+---@param known? integer
+---@return string|nil bytes
+---@return integer generation
+function engine.server.published(known) end
+
+-- store ----------------------------------------------------------------
+
+--- A SQLite file (WAL, synchronous=FULL); nil in a host without it.
+---@class fulcio.store
+local store = {}
+engine.store = {}
+
+--- Opens or makes it. Held by one process: another gets "locked".
+---@param file string
+---@return fulcio.store|nil
+---@return string? message
+---@return string? code "locked" "no_file" "corrupt"
+function engine.store.open(file) end
+
+--- Runs statements without results. Strings bind as BLOB, whole numbers
+--- as INTEGER, nil as NULL.
+---@param sql string
+---@param ... any
+---@return integer|nil changes
+---@return string? message
+---@return string? code "disk_full" "locked" "corrupt" "constraint" "failed"
+function store:execute(sql, ...) end
+
+--- Runs one query; rows are lists of columns.
+---@param sql string
+---@param ... any
+---@return any[][]|nil
+---@return string? message
+---@return string? code
+function store:query(sql, ...) end
+
+--- Closes it; also done when collected.
+function store:close() end
+
+return engine
