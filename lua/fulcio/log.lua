@@ -1,0 +1,159 @@
+--- What happened, one line each: JSON in production, text in development.
+---
+--- Nothing that comes from outside reaches the log unescaped or longer than
+--- 256 bytes, and never a token, a key or a password, whoever asks for it.
+
+local engine = require("fulcio.engine")
+local json = require("fulcio.json")
+
+local LIMIT = 256
+local HIDDEN = '"(not logged)"'
+
+local secret_names = {
+  authorization = true, key = true, pass = true, passwd = true,
+  password = true, pin = true, private_key = true, proof = true,
+  secret = true, token = true,
+}
+
+-- A JWS starts with the base64 of `{"`; PEM and headers say what they are.
+local secret_shapes = {
+  "eyJ[%w_-]+%.[%w_-]*", "PRIVATE KEY", "[Bb][Ee][Aa][Rr][Ee][Rr] ",
+}
+
+local levels = { debug = 1, info = 2, warn = 3, error = 4 }
+local severity = { debug = "DEBUG", info = "INFO", warn = "WARNING",
+                   error = "ERROR" }
+
+local mode, threshold, write
+local second, stamp = -1, nil
+
+local function hex(byte)
+  return ("\\x%02x"):format(byte:byte())
+end
+
+local function c1(pair)
+  return ("\\x%02x"):format(pair:byte(2))
+end
+
+local function cut(text)
+  text = text:sub(1, LIMIT)
+  return (text:gsub("[\192-\255][\128-\191]*$", function(last)
+    return engine.bytes.is_utf8(last) and last or ""
+  end)) .. "…"
+end
+
+local function quoted(text)
+  if #text > LIMIT then text = cut(text) end
+  if text:find("[\128-\255]") then
+    text = engine.bytes.is_utf8(text) and text:gsub("\194[\128-\159]", c1)
+      or text:gsub("[\128-\255]", hex)
+  end
+  return json.text(text)
+end
+
+local function value_text(name, value)
+  if secret_names[name] then return HIDDEN end
+  local kind = type(value)
+  if kind == "boolean" then return value and "true" or "false" end
+  if kind == "number" then
+    local finite = value == value and value < 1e308 and value > -1e308
+    return finite and json.encode(value) or quoted(tostring(value))
+  end
+  if kind == "table" and not getmetatable(value) then
+    local ok, text = pcall(json.encode, value)
+    value = ok and text or "table"
+  end
+  value = tostring(value)
+  for i = 1, #secret_shapes do
+    if value:find(secret_shapes[i]) then return HIDDEN end
+  end
+  return quoted(value)
+end
+
+local function time()
+  local now = engine.system.now_ms()
+  local milliseconds = now % 1000
+  local seconds = (now - milliseconds) / 1000
+  if seconds ~= second then
+    second, stamp = seconds, os.date("!%Y-%m-%dT%H:%M:%S", seconds)
+  end
+  return ("%s.%03dZ"):format(stamp, milliseconds)
+end
+
+local function sorted(fields)
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function line(level, event, fields)
+  local out
+  if mode == "prod" then
+    out = { '{"severity":"', severity[level], '","ts":"', time(),
+            '","message":', quoted(event) }
+  else
+    out = { time():sub(12, 23), " ", ("%-7s"):format(severity[level]), " ",
+            (quoted(event):gsub('^"(.*)"$', "%1")) }
+  end
+  local names = sorted(fields)
+  for i = 1, #names do
+    local name = names[i]
+    local value = value_text(name, fields[name])
+    out[#out + 1] = mode == "prod" and "," .. quoted(name) .. ":" .. value
+      or " " .. name .. "=" .. value
+  end
+  out[#out + 1] = mode == "prod" and "}\n" or "\n"
+  return table.concat(out)
+end
+
+local function say(level, event, fields)
+  if levels[level] < threshold then return end
+  write(line(level, event, fields or {}))
+end
+
+local M = {}
+
+--- Chooses how to log. `mode`: "prod" (JSON, standard error, from info) or
+--- "dev" (text, standard output, from debug). `write` takes the lines
+--- instead.
+function M.open(options)
+  if options.mode ~= "prod" and options.mode ~= "dev" then
+    error(('log: mode is "dev" or "prod", not %q')
+      :format(tostring(options.mode)), 2)
+  end
+  mode = options.mode
+  threshold = mode == "prod" and levels.info or levels.debug
+  local stream = mode == "prod" and io.stderr or io.stdout
+  write = options.write or function(text)
+    stream:write(text)
+    stream:flush()
+  end
+end
+
+--- Logs an event, a short text, with fields by name.
+function M.debug(event, fields) say("debug", event, fields) end
+
+--- Logs an event that is part of the day's work.
+function M.info(event, fields) say("info", event, fields) end
+
+--- Logs what somebody should look at.
+function M.warn(event, fields) say("warn", event, fields) end
+
+--- Logs what is broken here.
+function M.error(event, fields) say("error", event, fields) end
+
+--- Logs a refusal with its details: the client's mistakes as warnings, our
+--- own trouble as errors.
+function M.refused(refused, fields)
+  local all = { reason = refused.reason, status = refused.http,
+                client_message = refused.message }
+  for _, from in ipairs({ refused.client, refused.log, fields or {} }) do
+    for name, value in pairs(from) do all[name] = value end
+  end
+  say(refused.http < 500 and "warn" or "error", "request refused", all)
+end
+
+M.open({ mode = "prod" })
+
+return M
