@@ -11,6 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The one place for what Lua 5.1 (LuaJIT) has under another name. */
+#if LUA_VERSION_NUM < 502
+#define lua_rawlen lua_objlen
+#endif
+
 #define ENGINE_VERSION "0.1.0"
 
 /* error.c: the one place that drains OpenSSL's error queue. Both push
@@ -60,7 +65,7 @@ int pkey_verify_raw(EVP_PKEY *key, const char *hash, bool pss, Slice data,
 /* x509.c */
 #define X509_TYPE "fulcio.x509"
 
-/* system.c: a password or PIN, readable from C only. */
+/* secret.c: a password or PIN, readable from C only. */
 #define SECRET_TYPE "fulcio.secret"
 typedef struct Secret {
   char *bytes; /* NUL after the end as well */
@@ -68,6 +73,11 @@ typedef struct Secret {
 } Secret;
 /* A string or secret at index as a slice; size 0 and data NULL when nil. */
 Slice secret_slice(lua_State *L, int index);
+/* The function system.secret, and its type's metatable. */
+int secret_from(lua_State *L);
+void secret_open(lua_State *L);
+/* Tells where the command line is, so that secrets can be wiped from it. */
+void system_argv(int argc, char **argv);
 
 /* loop.c, when built: whether L is a coroutine that our loop started, and
 ** so may be yielded and resumed by us. */

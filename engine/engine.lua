@@ -615,7 +615,8 @@ function engine.system.now_ms() end
 function engine.system.monotonic() end
 
 --- A secret: the text itself, "@FILE" (its content less one final newline)
---- or "env:NAME". The original text is wiped from argv where it stood.
+--- or "env:NAME". Text is wiped from the command line where it stood. At
+--- most 64 KiB from a file.
 ---@param source string
 ---@return fulcio.secret|nil
 ---@return string? message
@@ -626,42 +627,46 @@ function engine.system.secret(source) end
 ---@param directory string
 ---@return string[]|nil
 ---@return string? message
----@return string? code "no_file"
+---@return string? code "no_file" "denied" "failed"
 function engine.system.list(directory) end
 
---- What a path is.
+--- What a path is, symbolic links followed.
 ---@param path string
 ---@return { kind: "file"|"directory"|"other", size: integer, mtime: number, mode: integer }|nil
 ---@return string? message
----@return string? code "no_file"
+---@return string? code "no_file" "denied" "failed"
 function engine.system.stat(path) end
 
---- Makes a directory (parents too), mode 0700 unless given.
+--- Makes a directory (parents too), mode 0700 unless given. One that is
+--- there already stays as it is.
 ---@param path string
 ---@param mode? integer
 ---@return true|nil
 ---@return string? message
----@return string? code
+---@return string? code "exists" "no_file" "denied" "disk_full" "failed"
 function engine.system.mkdir(path, mode) end
 
---- Writes a whole file by way of a temporary one, fsync and rename.
+--- Writes a whole file by way of a temporary one, fsync and rename; mode
+--- 0600 unless given. `exclusive`: never over one that is there.
 ---@param path string
 ---@param bytes string
 ---@param options? { mode?: integer, exclusive?: boolean }
 ---@return true|nil
 ---@return string? message
----@return string? code "exists" "no_file"
+---@return string? code "exists" "no_file" "denied" "disk_full" "failed"
 function engine.system.write(path, bytes, options) end
 
---- Number of processors this process may use.
+--- Number of processors this process may use: its affinity, and the
+--- quota of its cgroup rounded up.
 ---@return integer
 function engine.system.processors() end
 
---- No core dumps, no_new_privs, umask 077; `user` drops root.
+--- No core dumps, no tracing, no_new_privs, umask 077; `user` drops root
+--- for good.
 ---@param options { user?: string }
 ---@return true|nil
 ---@return string? message
----@return string? code
+---@return string? code "no_user" "denied" "failed"
 function engine.system.harden(options) end
 
 --- sd_notify: tells the service manager; does nothing without one.
