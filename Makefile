@@ -1,5 +1,13 @@
 # fulcio: a certificate authority for code signing, scripted in Lua.
 # Two commands on a fresh machine: `make serve` and `make test`.
+#
+#   deps     installs what `all` and `serve` need (Debian 12, apt-get)
+#   all      builds build/fulcio and build/engine.so
+#   serve    a CA, its log and an issuer to try them with, on this machine
+#   test     every spec, the real clients among them
+#   check    format, lint, lengths, documentation, links
+#   san      the specs under AddressSanitizer and UBSan
+#   install  PREFIX= DESTDIR=
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -51,4 +59,97 @@ $(BUILD):
 
 -include $(wildcard $(BUILD)/*.d)
 
-.PHONY: all
+# Packages -------------------------------------------------------------
+
+DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
+        liblua5.4-dev libnghttp2-dev libp11-dev libpcre2-dev libsqlite3-dev \
+        libssl-dev lua-cjson node-llhttp pkg-config
+TEST_DEPS := curl lua5.4 lua-busted openssl python3-venv
+CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
+
+# Asks dpkg first, so that it costs nothing when all is there.
+define packages
+@missing=; for name in $(1); do \
+  dpkg-query -W -f '$${db:Status-Status}' $$name 2>/dev/null \
+    | grep -qx installed || missing="$$missing $$name"; done; \
+test -z "$$missing" && exit 0; \
+echo "installing:$$missing"; \
+root=; test "$$(id -u)" = 0 || root=sudo; \
+$$root apt-get -qq update && \
+$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+  -o Dpkg::Use-Pty=0 --no-install-recommends install $$missing >/dev/null
+endef
+
+deps: ; $(call packages,$(DEPS))
+test-deps: ; $(call packages,$(DEPS) $(TEST_DEPS))
+check-deps: ; $(call packages,$(DEPS) $(CHECK_DEPS))
+
+# Specs ----------------------------------------------------------------
+
+BUSTED := lua5.4 /usr/bin/busted --output=spec/summary.lua
+SPEC ?= spec
+
+test: test-deps
+	@$(MAKE) --no-print-directory -s all
+	@$(BUSTED) $(SPEC)
+
+# Sanitizers: the same specs, on a build of their own.
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer -Wl,-z,nodelete
+PRELOAD = $(shell $(CC) -print-file-name=libasan.so) \
+          $(shell $(CC) -print-file-name=libubsan.so)
+
+san: test-deps
+	@$(MAKE) --no-print-directory -s all BUILD=build/asan \
+	  CFLAGS="$(SANITIZE)"
+	@BUILD=build/asan LD_PRELOAD="$(PRELOAD)" $(BUSTED) --run=san $(SPEC)
+
+# Checks ---------------------------------------------------------------
+
+C_FILES := $(wildcard engine/*.c engine/*.h)
+CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
+           $(patsubst engine/%.c,$(BUILD)/check/%.tidy,$(wildcard \
+             engine/main.c))
+HOUSE := lengths leftovers links documented
+
+check: check-deps
+	@$(MAKE) --no-print-directory -s all check-now
+
+check-now: check-format check-tidy check-cppcheck check-luacheck check-house
+	@echo "check: clean"
+
+check-format:
+	@clang-format-14 --dry-run --Werror $(C_FILES)
+
+check-tidy: $(CHECKED)
+
+# One stamp a file: only what changed is looked at again.
+$(BUILD)/check/%.tidy: engine/%.c .clang-tidy $(wildcard engine/*.h)
+	@mkdir -p $(@D)
+	@clang-tidy-14 --quiet $< -- $(FLAGS) >$@.log 2>&1 \
+	  || { cat $@.log; exit 1; }
+	@touch $@
+
+check-cppcheck:
+	@mkdir -p $(BUILD)/check/cppcheck
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+	  --inline-suppr --suppressions-list=.cppcheck --error-exitcode=1 \
+	  --cppcheck-build-dir=$(BUILD)/check/cppcheck -Iengine engine
+
+check-luacheck:
+	@luacheck -q --no-color lua policies spec examples engine/engine.lua \
+	  >$(BUILD)/check/luacheck.log || { cat $(BUILD)/check/luacheck.log; \
+	  exit 1; }
+
+check-house: $(BUILD)/engine.so
+	@status=0; for check in $(HOUSE); do \
+	  lua5.4 spec/check/$$check.lua || status=1; done; exit $$status
+
+format:
+	clang-format-14 -i $(C_FILES)
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all deps test-deps check-deps test san check check-now check-format \
+        check-tidy check-cppcheck check-luacheck check-house format clean
