@@ -36,13 +36,12 @@ typedef struct Slice {
 /* pkey.c. `signer` is set for keys whose private half is elsewhere (an
 ** HSM): it returns as pkey:sign does, and may yield. */
 typedef struct Pkey Pkey;
-typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data,
-                        const char *hash);
+typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data, const char *hash);
 struct Pkey {
-  EVP_PKEY *key;     /* owned; public part only when signer is set */
+  EVP_PKEY *key; /* owned; public part only when signer is set */
   bool is_private;
-  PkeySign signer;   /* NULL: sign with `key` in software */
-  int signer_ref;    /* registry reference that keeps the signer's owner */
+  PkeySign signer;     /* NULL: sign with `key` in software */
+  int signer_ref;      /* registry reference that keeps the signer's owner */
   unsigned char *spki; /* DER, cached; owned */
   size_t spki_size;
 };

@@ -85,7 +85,8 @@ function engine.pkey.parse(bytes) end
 function engine.pkey.open(file, password) end
 
 --- Makes a new private key in memory.
----@param algorithm "P-256"|"P-384"|"P-521"|"RSA-2048"|"RSA-3072"|"RSA-4096"|"Ed25519"
+---@param algorithm string "P-256" "P-384" "P-521" "RSA-2048" "RSA-3072"
+---  "RSA-4096" "Ed25519"
 ---@return fulcio.pkey|nil
 ---@return string? message
 ---@return string? code
@@ -182,11 +183,21 @@ function engine.x509.parse(bytes) end
 ---@return string? code "bad_chain" "expired"
 function engine.x509.verify(chain, options) end
 
+--- What `x509.skim` found.
+---@class fulcio.skimmed
+---@field tbs string
+---@field defanged string
+---@field issuer_der string
+---@field serial string
+---@field not_after integer
+---@field poisoned boolean
+---@field sct_list? string
+
 --- Reads a certificate or precertificate without building an X509 object:
 --- what a log needs, cheaply. `defanged` is the TBS without poison and SCT
 --- list (RFC 6962 section 3.2).
 ---@param der string
----@return { tbs: string, defanged: string, issuer_der: string, serial: string, not_after: integer, poisoned: boolean, sct_list?: string }|nil
+---@return fulcio.skimmed|nil
 ---@return string? message
 ---@return string? code "bad_certificate"
 function engine.x509.skim(der) end
@@ -213,13 +224,29 @@ function x509:signed(der) end
 local draft = {}
 engine.draft = {}
 
+--- What a certificate says. `issuer` absent: self-signed by `signer`
+--- (default `key`). `subject` is a list of
+--- { "C"|"ST"|"L"|"street"|"postalCode"|"O"|"OU"|"CN", text }. `value` of
+--- an extension is the content of extnValue, already encoded.
+---@class fulcio.profile
+---@field key fulcio.pkey
+---@field issuer? fulcio.x509
+---@field signer? fulcio.pkey
+---@field not_before integer
+---@field not_after integer
+---@field serial? string
+---@field subject? { [1]: string, [2]: string }[]
+---@field key_usage? string[]
+---@field extended_key_usage? string[]
+---@field ca? boolean
+---@field path_length? integer
+---@field san? { type: "email"|"uri"|"other", value: string, oid?: string }
+---@field extensions? { oid: string, value: string, critical?: boolean }[]
+
 --- Starts a certificate. Extensions come out in the order: keyUsage
 --- (critical), basicConstraints (critical, when `ca` is set), extKeyUsage,
 --- SKI, AKI (when the issuer has an SKI), SAN, `extensions` as listed.
----@param profile { key: fulcio.pkey, issuer?: fulcio.x509, signer?: fulcio.pkey, not_before: integer, not_after: integer, serial?: string, subject?: { [1]: string, [2]: string }[], key_usage?: string[], extended_key_usage?: string[], ca?: boolean, path_length?: integer, san?: { type: "email"|"uri"|"other", value: string, oid?: string }, extensions?: { oid: string, value: string, critical?: boolean }[] }
----  `issuer` absent: self-signed by `signer` (default `key`). `subject` is
----  a list of { "C"|"ST"|"L"|"street"|"postalCode"|"O"|"OU"|"CN", text }.
----  `value` of an extension is the content of extnValue, already encoded.
+---@param profile fulcio.profile
 ---@return fulcio.draft|nil
 ---@return string? message
 ---@return string? code "bad_draft" "not_ascii"
@@ -317,9 +344,16 @@ function engine.csr.create(profile) end
 
 engine.jws = {}
 
+--- A compact JWS in its parts.
+---@class fulcio.jws
+---@field header string
+---@field payload string
+---@field input string
+---@field signature string
+
 --- Splits a compact JWS (RFC 7515): exactly two dots, base64url, no padding.
 ---@param token string
----@return { header: string, payload: string, input: string, signature: string }|nil
+---@return fulcio.jws|nil
 ---@return string? message
 ---@return string? code "bad_token"
 function engine.jws.parse(token) end
@@ -366,7 +400,8 @@ engine.claims = {}
 ---@param json string
 ---@return any|nil
 ---@return string? message in the words of Go's encoding/json
----@return string? code "bad_json" "bad_utf8" "duplicate_member" "too_deep" "number_range"
+---@return string? code "bad_json" "bad_utf8" "duplicate_member" "too_deep"
+---  "number_range"
 function engine.claims.parse(json) end
 
 --- What JSON null becomes.
@@ -376,9 +411,21 @@ engine.claims.null = nil
 
 engine.uri = {}
 
+--- A URI in its parts.
+---@class fulcio.uri
+---@field scheme? string
+---@field opaque? string
+---@field user? string
+---@field host? string
+---@field port? string
+---@field path string
+---@field query? string
+---@field fragment? string
+---@field text string
+
 --- Parses as Go's net/url does; `text` is how it prints it again.
 ---@param text string
----@return { scheme?: string, opaque?: string, user?: string, host?: string, port?: string, path: string, query?: string, fragment?: string, text: string }|nil
+---@return fulcio.uri|nil
 ---@return string? message in Go's words
 ---@return string? code "bad_uri"
 function engine.uri.parse(text) end
@@ -466,8 +513,17 @@ function sandbox:call(handle, ...) end
 
 engine.sct = {}
 
+--- What a log entry is made of.
+---@class fulcio.entry
+---@field timestamp_ms integer
+---@field kind "x509"|"precert"
+---@field certificate? string
+---@field tbs? string
+---@field issuer_key_hash? string
+---@field extensions? string
+
 --- MerkleTreeLeaf, which is also what an SCT signs (RFC 6962 3.2, 3.4).
----@param entry { timestamp_ms: integer, kind: "x509"|"precert", certificate?: string, tbs?: string, issuer_key_hash?: string, extensions?: string }
+---@param entry fulcio.entry
 ---@return string
 function engine.sct.leaf(entry) end
 
@@ -495,14 +551,22 @@ function engine.sct.sign(input, key) end
 ---@return string? code "bad_signature"
 function engine.sct.verify(input, signed, key) end
 
+--- A signed certificate timestamp.
+---@class fulcio.sct
+---@field version? integer
+---@field log_id string
+---@field timestamp_ms integer
+---@field extensions? string
+---@field signature string
+
 --- SerializedSCT.
----@param sct { log_id: string, timestamp_ms: integer, extensions?: string, signature: string }
+---@param sct fulcio.sct
 ---@return string
 function engine.sct.serialize(sct) end
 
 --- The other way.
 ---@param bytes string
----@return { version: integer, log_id: string, timestamp_ms: integer, extensions: string, signature: string }|nil
+---@return fulcio.sct|nil
 ---@return string? message
 ---@return string? code "bad_sct"
 function engine.sct.parse(bytes) end
@@ -583,13 +647,26 @@ function engine.merkle.verify_inclusion(leaf_hash, index, size, path, root) end
 
 engine.http = {}
 
+--- What to ask for.
+---@class fulcio.exchange
+---@field url string
+---@field method? string
+---@field headers? table<string,string>
+---@field body? string
+---@field timeout? number
+---@field max_body? integer
+---@field ca_file? string
+---@field unix_socket? string
+---@field addresses? "any"|"public"
+
 --- One HTTP exchange. Redirects are returned, not followed. `timeout` is
 --- for everything together. `addresses = "public"` refuses private,
 --- loopback, link-local and metadata addresses after DNS.
----@param request { url: string, method?: string, headers?: table<string,string>, body?: string, timeout?: number, max_body?: integer, ca_file?: string, unix_socket?: string, addresses?: "any"|"public" }
+---@param request fulcio.exchange
 ---@return { status: integer, headers: table<string,string>, body: string }|nil
 ---@return string? message
----@return string? code "refused" "dns" "timeout" "tls" "too_large" "bad_address" "network"
+---@return string? code "refused" "dns" "timeout" "tls" "too_large"
+---  "bad_address" "network"
 function engine.http.request(request) end
 
 --- Replaces the transport in a host that has its own (HAProxy, nginx).
@@ -630,9 +707,16 @@ function engine.system.secret(source) end
 ---@return string? code "no_file" "denied" "failed"
 function engine.system.list(directory) end
 
+--- What is at a path.
+---@class fulcio.path
+---@field kind "file"|"directory"|"other"
+---@field size integer
+---@field mtime number
+---@field mode integer
+
 --- What a path is, symbolic links followed.
 ---@param path string
----@return { kind: "file"|"directory"|"other", size: integer, mtime: number, mode: integer }|nil
+---@return fulcio.path|nil
 ---@return string? message
 ---@return string? code "no_file" "denied" "failed"
 function engine.system.stat(path) end
@@ -690,24 +774,42 @@ engine.server = {}
 ---@return string? code "in_use" "bad_address" "denied"
 function engine.server.listen(where) end
 
+--- What to keep running. `on_tick` runs every second in the supervisor;
+--- `grace` seconds for draining (default 10), then SIGKILL.
+---@class fulcio.supervision
+---@field roles { name: string, count: integer, run: fun(index: integer) }[]
+---@field on_ready? fun()
+---@field on_reload? fun()
+---@field on_tick? fun()
+---@field grace? number
+
 --- Supervises processes until SIGTERM or SIGINT: forks each role's
 --- `count` processes, replaces one that dies at once, passes SIGHUP to
 --- `on_reload` in the supervisor. Each process calls `run(index)`, which
 --- sets up and then calls `server.run`. Returns when all have ended.
----@param options { roles: { name: string, count: integer, run: fun(index: integer) }[], on_ready?: fun(), on_reload?: fun(), on_tick?: fun(), grace?: number }
----  `on_tick` runs every second in the supervisor; `grace` seconds for
----  draining (default 10), then SIGKILL.
+---@param options fulcio.supervision
 ---@return true|nil
 ---@return string? message
 function engine.server.supervise(options) end
+
+--- Limits of a listener. `refuse` words an answer that the protocol layer
+--- gives itself (400, 408, 413, 431, 501, 503). `same_user`: only peers of
+--- our own uid.
+---@class fulcio.limits
+---@field max_header? integer
+---@field max_body? integer
+---@field request_seconds? number
+---@field idle_seconds? number
+---@field max_connections? integer
+---@field refuse? fun(status: integer): fulcio.response
+---@field on_error? fun(trace: string)
+---@field same_user? boolean
 
 --- Answers HTTP on a listener in this process. `handler` runs in its own
 --- coroutine; an error in it is answered 500 and logged by `on_error`.
 ---@param listener fulcio.listener
 ---@param handler fun(request: fulcio.request): fulcio.response
----@param options? { max_header?: integer, max_body?: integer, request_seconds?: number, idle_seconds?: number, max_connections?: integer, refuse?: fun(status: integer): fulcio.response, on_error?: fun(trace: string), same_user?: boolean }
----  `refuse` words an answer that the protocol layer gives itself (400,
----  408, 413, 431, 501, 503). `same_user`: only peers of our own uid.
+---@param options? fulcio.limits
 function engine.server.http(listener, handler, options) end
 
 ---@class fulcio.request

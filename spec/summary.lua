@@ -1,6 +1,8 @@
 --- Output of `make test`: a line a file, each failure in full, one total.
+local busted = require("busted")
+local new_handler = require("busted.outputHandlers.base")
 
-local function first_lines(text, most)
+local function indented(text, most)
   local lines = {}
   for line in tostring(text):gmatch("[^\n]+") do
     lines[#lines + 1] = "    " .. line
@@ -15,67 +17,68 @@ local function place(record)
   return trace.short_src .. ":" .. tostring(trace.currentline)
 end
 
-return function()
-  local busted = require("busted")
-  local handler = require("busted.outputHandlers.base")()
-  local before = {}
+local function counted(handler)
+  return {
+    passed = handler.successesCount,
+    failed = handler.failuresCount + handler.errorsCount,
+    skipped = handler.pendingsCount,
+    clock = os.time(),
+  }
+end
 
-  local function counted()
-    return {
-      passed = handler.successesCount,
-      failed = handler.failuresCount + handler.errorsCount,
-      skipped = handler.pendingsCount,
-    }
+local function file_line(name, before, now)
+  local text = ("%-36s %4d passed"):format(name, now.passed - before.passed)
+  for _, word in ipairs({ "failed", "skipped" }) do
+    local n = now[word] - before[word]
+    if n > 0 then text = ("%s, %d %s"):format(text, n, word) end
   end
+  local seconds = now.clock - before.clock
+  if seconds > 4 then text = ("%s, %d s"):format(text, seconds) end
+  return text
+end
 
-  local function file_start()
-    before = counted()
-    before.clock = os.time()
-    return nil, true
+local function failure(record)
+  local message = record.message
+  if type(message) == "table" then
+    message = message.message or require("pl.pretty").write(message)
   end
+  return ("FAILED %s\n  %s\n%s"):format(place(record), record.name,
+    indented(message, 60))
+end
 
-  local function file_end(file)
-    local now = counted()
-    local text = ("%-36s %4d passed"):format(file.name,
-      now.passed - before.passed)
-    for _, word in ipairs({ "failed", "skipped" }) do
-      local n = now[word] - before[word]
-      if n > 0 then text = ("%s, %d %s"):format(text, n, word) end
-    end
-    local seconds = os.time() - before.clock
-    if seconds > 4 then text = ("%s, %d s"):format(text, seconds) end
-    print(text)
+local function skipped(record)
+  local reason = tostring(record.message or "pending")
+  return ("skipped: %s: %s"):format(record.name or place(record),
+    (reason:gsub("^%S+:%d+: ", "")))
+end
+
+-- busted goes on with a subscriber's neighbours when it returns nil, true.
+local function on(event, act)
+  busted.subscribe(event, function(...)
+    act(...)
     io.stdout:flush()
     return nil, true
-  end
+  end)
+end
+
+return function()
+  local handler = new_handler()
+  local before
 
   local function failed(element, parent, message, debug)
-    local record = handler.format(element, parent, message, debug)
-    print(("FAILED %s\n  %s"):format(place(record), record.name))
-    local text = message
-    if type(text) == "table" then
-      text = text.message or require("pl.pretty").write(text)
-    end
-    print(first_lines(text, 60))
-    return nil, true
+    print(failure(handler.format(element, parent, message, debug)))
   end
 
-  local function suite_end()
-    for _, record in ipairs(handler.pendings) do
-      local reason = tostring(record.message or "pending")
-      print(("skipped: %s: %s"):format(record.name or place(record),
-        (reason:gsub("^%S+:%d+: ", ""))))
-    end
-    local now = counted()
-    print(("%d passed, %d failed"):format(now.passed, now.failed))
-    io.stdout:flush()
-    return nil, true
-  end
-
-  busted.subscribe({ "file", "start" }, file_start)
-  busted.subscribe({ "file", "end" }, file_end)
-  busted.subscribe({ "failure" }, failed)
-  busted.subscribe({ "error" }, failed)
-  busted.subscribe({ "suite", "end" }, suite_end)
+  on({ "file", "start" }, function() before = counted(handler) end)
+  on({ "file", "end" }, function(file)
+    print(file_line(file.name, before, counted(handler)))
+  end)
+  on({ "failure" }, failed)
+  on({ "error" }, failed)
+  on({ "suite", "end" }, function()
+    for _, record in ipairs(handler.pendings) do print(skipped(record)) end
+    local total = counted(handler)
+    print(("%d passed, %d failed"):format(total.passed, total.failed))
+  end)
   return handler
 end

@@ -75,14 +75,19 @@ local function newlines(part)
 end
 
 -- Blocks are a stack; `elseif` closes the block that its `then` opens again.
+-- What `describe` is given is a chapter, not a function.
 local function lua_word(path, word, line, stack)
   if word == "end" or word == "until" or word == "elseif" then
     local top = table.remove(stack)
-    if top and top.word == "function" then
+    if top and top.word == "function" and not top.chapter then
       too_long(path, "function", top.line, line)
     end
   end
-  if OPENS[word] then stack[#stack + 1] = { word = word, line = line } end
+  if OPENS[word] then
+    stack[#stack + 1] = { word = word, line = line,
+      chapter = stack.described == line }
+  end
+  if word == "describe" then stack.described = line end
 end
 
 local function lua_functions(path, text)
