@@ -33,6 +33,34 @@ typedef struct Slice {
   size_t size;
 } Slice;
 
+/* bytes.c */
+/* The string argument at index; throws when there is none. */
+Slice engine_slice(lua_State *L, int index);
+bool engine_is_utf8(Slice text);
+/* Pushes lower-case hexadecimal. */
+void engine_push_hex(lua_State *L, Slice bytes);
+
+/* base64.c */
+enum {
+  BASE64_STANDARD = 1, /* + and / may occur */
+  BASE64_WEB = 2,      /* - and _ may occur, but never both alphabets */
+  BASE64_PADDING = 4,  /* "=" may fill up the last group */
+  BASE64_BLANKS = 8    /* space, tab, CR and LF are skipped */
+};
+/* `out` has room for (size + 2) / 3 * 4 bytes; the length it took. Only the
+** standard alphabet is padded. */
+size_t base64_encode(Slice bytes, bool web, char *out);
+/* `out` has room for size / 4 * 3 + 3 bytes. False: something that `allow`
+** does not name, or bits after the last byte that are not zero. */
+bool base64_decode(Slice text, unsigned allow, unsigned char *out,
+                   size_t *size);
+
+/* digest.c: "SHA-1", "SHA-256", "SHA-384", "SHA-512"; NULL and false for
+** another name. `out` has room for EVP_MAX_MD_SIZE. */
+const EVP_MD *digest_named(const char *name);
+bool digest_make(const char *name, Slice data, unsigned char *out,
+                 size_t *size);
+
 /* pkey.c. `signer` is set for keys whose private half is elsewhere (an
 ** HSM): it returns as pkey:sign does, and may yield. */
 typedef struct Pkey Pkey;

@@ -1,0 +1,121 @@
+/* Strings of bytes: base64, hexadecimal, hash, random, UTF-8. */
+#include "engine.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <string.h>
+
+Slice engine_slice(lua_State *L, int index) {
+  Slice slice;
+  slice.data = (const unsigned char *)luaL_checklstring(L, index, &slice.size);
+  return slice;
+}
+
+static int push_base64(lua_State *L, bool web) {
+  Slice bytes = engine_slice(L, 1);
+  char *text = lua_newuserdata(L, (bytes.size + 2) / 3 * 4 + 1);
+  lua_pushlstring(L, text, base64_encode(bytes, web, text));
+  return 1;
+}
+
+/* bytes.base64(bytes) --> text */
+static int bytes_base64(lua_State *L) { return push_base64(L, false); }
+
+/* bytes.base64url(bytes) --> text */
+static int bytes_base64url(lua_State *L) { return push_base64(L, true); }
+
+/* bytes.unbase64(text) --> bytes | nil, message, "bad_base64" */
+static int bytes_unbase64(lua_State *L) {
+  Slice text = engine_slice(L, 1);
+  unsigned allow = BASE64_STANDARD | BASE64_WEB | BASE64_PADDING;
+  unsigned char *bytes = lua_newuserdata(L, text.size / 4 * 3 + 3);
+  size_t size;
+  if (!base64_decode(text, allow, bytes, &size))
+    return engine_fail(L, "bad_base64", "not base64");
+  lua_pushlstring(L, (const char *)bytes, size);
+  return 1;
+}
+
+void engine_push_hex(lua_State *L, Slice bytes) {
+  static const char digits[] = "0123456789abcdef";
+  char *text = lua_newuserdata(L, bytes.size * 2 + 1);
+  for (size_t i = 0; i < bytes.size; i++) {
+    text[2 * i] = digits[bytes.data[i] >> 4];
+    text[2 * i + 1] = digits[bytes.data[i] & 15];
+  }
+  lua_pushlstring(L, text, bytes.size * 2);
+  lua_remove(L, -2);
+}
+
+/* bytes.hex(bytes) --> text */
+static int bytes_hex(lua_State *L) {
+  engine_push_hex(L, engine_slice(L, 1));
+  return 1;
+}
+
+/* bytes.sha256(bytes) --> digest */
+static int bytes_sha256(lua_State *L) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  size_t size;
+  if (!digest_make("SHA-256", engine_slice(L, 1), digest, &size))
+    return luaL_error(L, "SHA-256 is not available");
+  lua_pushlstring(L, (const char *)digest, size);
+  return 1;
+}
+
+/* bytes.random(n) --> bytes */
+static int bytes_random(lua_State *L) {
+  unsigned char bytes[4096];
+  lua_Integer size = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, size >= 1 && size <= 4096, 1, "1 to 4096 bytes");
+  if (RAND_priv_bytes(bytes, (int)size) != 1)
+    return luaL_error(L, "no random bytes to be had");
+  lua_pushlstring(L, (const char *)bytes, (size_t)size);
+  OPENSSL_cleanse(bytes, (size_t)size);
+  return 1;
+}
+
+/* How many bytes the character at `at` has, 0 when it is not UTF-8. */
+static size_t utf8_length(const unsigned char *at, size_t left) {
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  size_t length = *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+  if (length == 0 || *at > 0xf4 || length > left) return 0;
+  uint32_t point = *at & (0x7fU >> length);
+  for (size_t i = 1; i < length; i++) {
+    if ((at[i] & 0xc0) != 0x80) return 0;
+    point = point << 6 | (at[i] & 0x3f);
+  }
+  bool surrogate = point >= 0xd800 && point <= 0xdfff;
+  if (point < least[length] || point > 0x10ffff || surrogate) return 0;
+  return length;
+}
+
+bool engine_is_utf8(Slice text) {
+  for (size_t at = 0; at < text.size;) {
+    size_t length = 1;
+    if (text.data[at] >= 0x80)
+      length = utf8_length(text.data + at, text.size - at);
+    if (length == 0) return false;
+    at += length;
+  }
+  return true;
+}
+
+/* bytes.is_utf8(text) --> boolean */
+static int bytes_is_utf8(lua_State *L) {
+  lua_pushboolean(L, engine_is_utf8(engine_slice(L, 1)));
+  return 1;
+}
+
+static const luaL_Reg BYTES[] = {
+    {"base64", bytes_base64}, {"base64url", bytes_base64url},
+    {"hex", bytes_hex},       {"is_utf8", bytes_is_utf8},
+    {"random", bytes_random}, {"sha256", bytes_sha256},
+    {"unbase64", bytes_unbase64}, {NULL, NULL},
+};
+
+int engine_open_bytes(lua_State *L) {
+  lua_newtable(L);
+  luaL_setfuncs(L, BYTES, 0);
+  return 1;
+}

@@ -1,0 +1,114 @@
+local bytes = require("fulcio.engine").bytes
+
+local function all_bytes()
+  local list = {}
+  for i = 0, 255 do list[#list + 1] = string.char(i) end
+  return table.concat(list)
+end
+
+describe("bytes.base64", function()
+  it("writes the vectors of RFC 4648 section 10", function()
+    local vectors = {
+      [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v",
+      foob = "Zm9vYg==", fooba = "Zm9vYmE=", foobar = "Zm9vYmFy",
+    }
+    for plain, text in pairs(vectors) do
+      assert.equal(text, bytes.base64(plain))
+      assert.equal(plain, bytes.unbase64(text))
+    end
+  end)
+
+  it("writes base64url without padding", function()
+    assert.equal("-_8", bytes.base64url("\251\255"))
+    assert.equal("+/8=", bytes.base64("\251\255"))
+  end)
+
+  it("gives back every byte at every length", function()
+    local all = all_bytes()
+    for length = 0, #all do
+      local part = all:sub(1, length)
+      assert.equal(part, bytes.unbase64(bytes.base64(part)))
+      assert.equal(part, bytes.unbase64(bytes.base64url(part)))
+    end
+  end)
+
+  it("reads either alphabet, padded or not", function()
+    for _, text in ipairs({ "+/8=", "+/8", "-_8", "-_8=" }) do
+      assert.equal("\251\255", bytes.unbase64(text))
+    end
+  end)
+
+  it("refuses anything else", function()
+    local bad = {
+      "A", "AAAAA", "Zg=", "Zg===", "=", "====", "Zm9v=", "Zm9v====",
+      "Zg==Zg==", "Zm9v\n", " Zm9v", "Zm 9v", "Zm9v\0", "Zm9*", "Zm9\200",
+      "+-AA", "_/AA", "Zh==", "Zm9=",
+    }
+    for _, text in ipairs(bad) do
+      local plain, message, code = bytes.unbase64(text)
+      assert.is_nil(plain, text)
+      assert.equal("not base64", message)
+      assert.equal("bad_base64", code)
+    end
+  end)
+
+  it("throws at what is no string", function()
+    assert.has_error(function() bytes.base64(nil) end)
+    assert.has_error(function() bytes.unbase64({}) end)
+  end)
+end)
+
+describe("bytes.hex", function()
+  it("writes two lower-case digits a byte", function()
+    assert.equal("", bytes.hex(""))
+    assert.equal("00ff0aa0", bytes.hex("\0\255\10\160"))
+  end)
+end)
+
+describe("bytes.sha256", function()
+  it("gives the digests of FIPS 180", function()
+    assert.equal(
+      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+      bytes.hex(bytes.sha256("")))
+    assert.equal(
+      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+      bytes.hex(bytes.sha256("abc")))
+  end)
+end)
+
+describe("bytes.random", function()
+  it("gives as many bytes as asked, and never the same", function()
+    assert.equal(1, #bytes.random(1))
+    assert.equal(4096, #bytes.random(4096))
+    assert.not_equal(bytes.random(16), bytes.random(16))
+  end)
+
+  it("throws at a number it cannot serve", function()
+    for _, n in ipairs({ 0, -1, 4097 }) do
+      assert.has_error(function() bytes.random(n) end)
+    end
+  end)
+end)
+
+describe("bytes.is_utf8", function()
+  it("takes one to four bytes a character", function()
+    local good = {
+      "", "abc", "\0", "\127", "\194\128", "\223\191", "\224\160\128",
+      "\237\159\191", "\238\128\128", "\239\191\191", "\240\144\128\128",
+      "\244\143\191\191", "grüße",
+    }
+    for _, text in ipairs(good) do assert.is_true(bytes.is_utf8(text)) end
+  end)
+
+  it("refuses overlong forms, surrogates and what is cut off", function()
+    local bad = {
+      "\128", "\191", "\192\128", "\193\191", "\224\128\128",
+      "\224\159\191", "\237\160\128", "\237\191\191", "\240\128\128\128",
+      "\240\143\191\191", "\244\144\128\128", "\245\128\128\128", "\255",
+      "\254", "a\194", "\224\160", "\240\144\128", "\194a", "\224\160a",
+    }
+    for _, text in ipairs(bad) do
+      assert.is_false(bytes.is_utf8(text), bytes.hex(text))
+    end
+  end)
+end)
