@@ -19,10 +19,14 @@ static int push_base64(lua_State *L, bool web) {
 }
 
 /* bytes.base64(bytes) --> text */
-static int bytes_base64(lua_State *L) { return push_base64(L, false); }
+static int bytes_base64(lua_State *L) {
+  return push_base64(L, false);
+}
 
 /* bytes.base64url(bytes) --> text */
-static int bytes_base64url(lua_State *L) { return push_base64(L, true); }
+static int bytes_base64url(lua_State *L) {
+  return push_base64(L, true);
+}
 
 /* bytes.unbase64(text) --> bytes | nil, message, "bad_base64" */
 static int bytes_unbase64(lua_State *L) {
@@ -108,10 +112,10 @@ static int bytes_is_utf8(lua_State *L) {
 }
 
 static const luaL_Reg BYTES[] = {
-    {"base64", bytes_base64}, {"base64url", bytes_base64url},
-    {"hex", bytes_hex},       {"is_utf8", bytes_is_utf8},
-    {"random", bytes_random}, {"sha256", bytes_sha256},
-    {"unbase64", bytes_unbase64}, {NULL, NULL},
+  {"base64", bytes_base64},     {"base64url", bytes_base64url},
+  {"hex", bytes_hex},           {"is_utf8", bytes_is_utf8},
+  {"random", bytes_random},     {"sha256", bytes_sha256},
+  {"unbase64", bytes_unbase64}, {NULL, NULL},
 };
 
 int engine_open_bytes(lua_State *L) {
