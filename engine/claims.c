@@ -1,0 +1,250 @@
+/* Strict JSON (RFC 8259). One pass looks at every byte before lua-cjson
+** builds the tables; it refuses what lua-cjson or a second reader of the
+** same token could understand differently. */
+#include "claims.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_SHOWN 200
+#define PAIRWISE_MAX 32
+
+/* Adds text to the path that is shown, without control characters and
+** without half a character at its end. */
+static size_t path_add(char *path, size_t size, const char *text,
+                       size_t length) {
+  for (size_t i = 0; i < length && size < PATH_SHOWN; i++) {
+    unsigned char c = (unsigned char)text[i];
+    path[size++] = (char)(c < 0x20 || c == 0x7f ? '?' : c);
+  }
+  if (size == PATH_SHOWN && (path[size - 1] & 0x80) != 0) {
+    while ((path[size - 1] & 0xc0) == 0x80) size--;
+    size--;
+  }
+  path[size] = '\0';
+  return size;
+}
+
+/* Where the scan is: "a.b", "list[0].name"; empty at the top. */
+static void path_of(const Scan *s, char path[PATH_SHOWN + 1]) {
+  char element[24];
+  size_t size = 0;
+  path[0] = '\0';
+  for (int i = 0; i < s->depth; i++) {
+    const Frame *frame = &s->frames[i];
+    if (!frame->is_object) {
+      int n = snprintf(element, sizeof element, "[%zu]", frame->element);
+      size = path_add(path, size, element, (size_t)n);
+      continue;
+    }
+    size_t next = i + 1 < s->depth ? s->frames[i + 1].first : s->count;
+    if (next == frame->first) break;
+    const Member *member = &s->members[next - 1];
+    if (size > 0) size = path_add(path, size, ".", 1);
+    size = path_add(path, size, member->name, member->size);
+  }
+}
+
+bool scan_fail_at_member(Scan *s, const char *code, const char *message) {
+  char path[PATH_SHOWN + 1];
+  path_of(s, path);
+  if (path[0] == '\0')
+    engine_fail(s->L, code, "%s", message);
+  else
+    engine_fail(s->L, code, "%s: %s", path, message);
+  return false;
+}
+
+static void skip_space(Scan *s) {
+  while (s->at < s->end && (*s->at == ' ' || *s->at == '\n'
+                            || *s->at == '\t' || *s->at == '\r'))
+    s->at++;
+}
+
+static void add_member(Scan *s, Member member) {
+  if (s->count == s->room) {
+    size_t room = s->room * 2;
+    Member *larger = lua_newuserdata(s->L, room * sizeof *larger);
+    memcpy(larger, s->members, s->count * sizeof *larger);
+    lua_replace(s->L, 2);
+    s->members = larger;
+    s->room = room;
+  }
+  s->members[s->count++] = member;
+}
+
+/* A member's name and its colon. */
+static bool scan_name(Scan *s) {
+  bool escaped;
+  if (s->at >= s->end || *s->at != '"')
+    return scan_fail_here(s, "looking for beginning of object key string");
+  const unsigned char *start = ++s->at;
+  if (!scan_string(s, &escaped)) return false;
+  Member member = {(const char *)start, (size_t)(s->at - 1 - start)};
+  if (escaped) member = scan_unescape(s, start);
+  add_member(s, member);
+  skip_space(s);
+  if (s->at >= s->end || *s->at != ':')
+    return scan_fail_here(s, "after object key");
+  s->at++;
+  return true;
+}
+
+static int compare_members(const void *a, const void *b) {
+  const Member *left = a, *right = b;
+  size_t size = left->size < right->size ? left->size : right->size;
+  int order = size == 0 ? 0 : memcmp(left->name, right->name, size);
+  if (order != 0) return order;
+  return (left->size > right->size) - (left->size < right->size);
+}
+
+/* The place of a member that was there before, or NULL. Sorts when there
+** are many: a token of a megabyte must not cost its square. */
+static Member *find_duplicate(Member *members, size_t count) {
+  if (count > PAIRWISE_MAX) {
+    qsort(members, count, sizeof *members, compare_members);
+    for (size_t i = 1; i < count; i++)
+      if (compare_members(&members[i - 1], &members[i]) == 0)
+        return &members[i];
+    return NULL;
+  }
+  for (size_t i = 1; i < count; i++)
+    for (size_t j = 0; j < i; j++)
+      if (members[i].size == members[j].size
+          && compare_members(&members[i], &members[j]) == 0)
+        return &members[i];
+  return NULL;
+}
+
+/* The end of the innermost object or array. */
+static bool scan_close(Scan *s) {
+  Frame *frame = &s->frames[s->depth - 1];
+  s->at++;
+  if (frame->is_object && s->count > frame->first) {
+    Member *twice = find_duplicate(s->members + frame->first,
+                                   s->count - frame->first);
+    if (twice != NULL) {
+      s->members[s->count - 1] = *twice;
+      return scan_fail_at_member(s, "duplicate_member", "duplicate member");
+    }
+  }
+  s->count = frame->first;
+  s->depth--;
+  return true;
+}
+
+static bool open_frame(Scan *s) {
+  if (s->depth == DEPTH_MAX) {
+    engine_fail(s->L, "too_deep", "exceeded max depth");
+    return false;
+  }
+  Frame *frame = &s->frames[s->depth++];
+  frame->is_object = *s->at++ == '{';
+  frame->fresh = true;
+  frame->first = s->count;
+  frame->element = 0;
+  return true;
+}
+
+/* A scalar, or the beginning of an object or array. */
+static bool scan_value(Scan *s) {
+  bool escaped;
+  skip_space(s);
+  if (s->at >= s->end) return scan_fail_here(s, "");
+  switch (*s->at) {
+    case '"': s->at++; return scan_string(s, &escaped);
+    case '{': case '[': return open_frame(s);
+    case 't': return scan_literal(s, "true");
+    case 'f': return scan_literal(s, "false");
+    case 'n': return scan_literal(s, "null");
+    case '-': case '0': case '1': case '2': case '3': case '4':
+    case '5': case '6': case '7': case '8': case '9':
+      return scan_number(s);
+  }
+  return scan_fail_here(s, "looking for beginning of value");
+}
+
+/* The next member or element of the innermost object or array, or its
+** end. */
+static bool scan_next(Scan *s) {
+  Frame *frame = &s->frames[s->depth - 1];
+  skip_space(s);
+  unsigned char c = s->at < s->end ? *s->at : '\0';
+  if (c == (frame->is_object ? '}' : ']')) return scan_close(s);
+  if (!frame->fresh) {
+    if (c != ',')
+      return scan_fail_here(s, frame->is_object ? "after object key:value pair"
+                                           : "after array element");
+    s->at++;
+    frame->element++;
+    skip_space(s);
+  }
+  frame->fresh = false;
+  if (frame->is_object && !scan_name(s)) return false;
+  return scan_value(s);
+}
+
+static bool scan_text(Scan *s) {
+  if (!scan_value(s)) return false;
+  while (s->depth > 0)
+    if (!scan_next(s)) return false;
+  skip_space(s);
+  return s->at == s->end || scan_fail_here(s, "after top-level value");
+}
+
+/* Pushes a lua-cjson of our own, so that nobody else's settings count. */
+static void push_cjson(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "cjson.safe");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "new");
+  lua_call(L, 0, 1);
+  lua_getfield(L, -1, "decode_max_depth");
+  lua_pushinteger(L, DEPTH_MAX);
+  lua_call(L, 1, 0);
+  lua_getfield(L, -1, "decode_invalid_numbers");
+  lua_pushboolean(L, 0);
+  lua_call(L, 1, 0);
+  lua_getfield(L, -1, "decode");
+}
+
+/* claims.parse(json) --> value | nil, message, code */
+static int claims_parse(lua_State *L) {
+  size_t size;
+  const char *json = luaL_checklstring(L, 1, &size);
+  Scan scan;
+  scan.L = L;
+  scan.at = (const unsigned char *)json;
+  scan.end = scan.at + size;
+  scan.members = scan.few;
+  scan.count = 0;
+  scan.room = sizeof scan.few / sizeof *scan.few;
+  scan.arena = NULL;
+  scan.used = 0;
+  scan.depth = 0;
+  lua_settop(L, 3);
+  if (!scan_text(&scan)) return 3;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  if (lua_isnil(L, -1)) {
+    push_cjson(L);
+    lua_pushvalue(L, -1);
+    lua_replace(L, lua_upvalueindex(1));
+  }
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 2);
+  if (lua_isnil(L, -2))
+    return engine_fail(L, "bad_json", "%s", lua_tostring(L, -1));
+  lua_pop(L, 1);
+  return 1;
+}
+
+int engine_open_claims(lua_State *L) {
+  lua_newtable(L);
+  lua_pushnil(L);
+  lua_pushcclosure(L, claims_parse, 1);
+  lua_setfield(L, -2, "parse");
+  lua_pushlightuserdata(L, NULL); /* what lua-cjson makes of it */
+  lua_setfield(L, -2, "null");
+  return 1;
+}
