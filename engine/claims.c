@@ -57,8 +57,8 @@ bool scan_fail_at_member(Scan *s, const char *code, const char *message) {
 }
 
 static void skip_space(Scan *s) {
-  while (s->at < s->end && (*s->at == ' ' || *s->at == '\n'
-                            || *s->at == '\t' || *s->at == '\r'))
+  while (s->at < s->end &&
+         (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
     s->at++;
 }
 
@@ -111,8 +111,8 @@ static Member *find_duplicate(Member *members, size_t count) {
   }
   for (size_t i = 1; i < count; i++)
     for (size_t j = 0; j < i; j++)
-      if (members[i].size == members[j].size
-          && compare_members(&members[i], &members[j]) == 0)
+      if (members[i].size == members[j].size &&
+          compare_members(&members[i], &members[j]) == 0)
         return &members[i];
   return NULL;
 }
@@ -122,8 +122,8 @@ static bool scan_close(Scan *s) {
   Frame *frame = &s->frames[s->depth - 1];
   s->at++;
   if (frame->is_object && s->count > frame->first) {
-    Member *twice = find_duplicate(s->members + frame->first,
-                                   s->count - frame->first);
+    Member *twice =
+      find_duplicate(s->members + frame->first, s->count - frame->first);
     if (twice != NULL) {
       s->members[s->count - 1] = *twice;
       return scan_fail_at_member(s, "duplicate_member", "duplicate member");
@@ -154,14 +154,13 @@ static bool scan_value(Scan *s) {
   if (s->at >= s->end) return scan_fail_here(s, "");
   switch (*s->at) {
     case '"': s->at++; return scan_string(s, &escaped);
-    case '{': case '[': return open_frame(s);
+    case '{':
+    case '[': return open_frame(s);
     case 't': return scan_literal(s, "true");
     case 'f': return scan_literal(s, "false");
     case 'n': return scan_literal(s, "null");
-    case '-': case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
-      return scan_number(s);
   }
+  if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9')) return scan_number(s);
   return scan_fail_here(s, "looking for beginning of value");
 }
 
@@ -174,8 +173,9 @@ static bool scan_next(Scan *s) {
   if (c == (frame->is_object ? '}' : ']')) return scan_close(s);
   if (!frame->fresh) {
     if (c != ',')
-      return scan_fail_here(s, frame->is_object ? "after object key:value pair"
-                                           : "after array element");
+      return scan_fail_here(s,
+                            frame->is_object ? "after object key:value pair"
+                                             : "after array element");
     s->at++;
     frame->element++;
     skip_space(s);

@@ -122,8 +122,8 @@ static bool scan_escape(Scan *s, bool keep) {
 bool scan_string(Scan *s, bool *escaped) {
   *escaped = false;
   for (;;) {
-    while (s->at < s->end && *s->at >= 0x20 && *s->at < 0x80
-           && *s->at != '"' && *s->at != '\\')
+    while (s->at < s->end && *s->at >= 0x20 && *s->at < 0x80 && *s->at != '"' &&
+           *s->at != '\\')
       s->at++;
     if (s->at >= s->end || *s->at < 0x20)
       return scan_fail_here(s, "in string literal");
@@ -168,8 +168,8 @@ static bool is_exact(const unsigned char *digits, const unsigned char *end,
   long magnitude = 0, seen = 0;
   bool fraction = false, above = false;
   int order = 0;
-  for (; digits < end && (*digits == '.' || (*digits >= '0'
-                                             && *digits <= '9')); digits++) {
+  for (; digits < end && (*digits == '.' || (*digits >= '0' && *digits <= '9'));
+       digits++) {
     if (*digits == '.') {
       fraction = true;
       continue;
@@ -219,8 +219,7 @@ bool scan_number(Scan *s) {
     return false;
   if (s->at < s->end && *s->at == '.') {
     s->at++;
-    if (!scan_digits(s, "after decimal point in numeric literal"))
-      return false;
+    if (!scan_digits(s, "after decimal point in numeric literal")) return false;
   }
   const unsigned char *end = s->at;
   if (s->at < s->end && (*s->at == 'e' || *s->at == 'E')) {

@@ -25,10 +25,14 @@
 static int fail_errno(lua_State *L, int number, const char *what) {
   const char *code = "failed";
   switch (number) {
-    case ENOENT: case ENOTDIR: code = "no_file"; break;
+    case ENOENT:
+    case ENOTDIR: code = "no_file"; break;
     case EEXIST: code = "exists"; break;
-    case EACCES: case EPERM: case EROFS: code = "denied"; break;
-    case ENOSPC: case EDQUOT: code = "disk_full"; break;
+    case EACCES:
+    case EPERM:
+    case EROFS: code = "denied"; break;
+    case ENOSPC:
+    case EDQUOT: code = "disk_full"; break;
   }
   return engine_fail(L, code, "%s: %s", what, strerror(number));
 }
@@ -114,14 +118,15 @@ static int system_stat(lua_State *L) {
   struct stat st;
   if (stat(path, &st) != 0) return fail_errno(L, errno, path);
   lua_createtable(L, 0, 4);
-  lua_pushstring(L, S_ISREG(st.st_mode)   ? "file"
-                    : S_ISDIR(st.st_mode) ? "directory"
-                                          : "other");
+  lua_pushstring(L,
+                 S_ISREG(st.st_mode)     ? "file"
+                   : S_ISDIR(st.st_mode) ? "directory"
+                                         : "other");
   lua_setfield(L, -2, "kind");
   lua_pushinteger(L, (lua_Integer)st.st_size);
   lua_setfield(L, -2, "size");
-  lua_pushnumber(L, (lua_Number)st.st_mtim.tv_sec
-                    + (lua_Number)st.st_mtim.tv_nsec / 1e9);
+  lua_pushnumber(
+    L, (lua_Number)st.st_mtim.tv_sec + (lua_Number)st.st_mtim.tv_nsec / 1e9);
   lua_setfield(L, -2, "mtime");
   lua_pushinteger(L, (lua_Integer)(st.st_mode & 07777));
   lua_setfield(L, -2, "mode");
@@ -140,8 +145,7 @@ static int make_directory(const char *path, mode_t mode) {
   if (mkdir(path, mode) == 0) return chmod(path, mode) == 0 ? 0 : errno;
   int number = errno;
   struct stat st;
-  if (number == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-    return 0;
+  if (number == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return 0;
   return number;
 }
 
@@ -203,13 +207,12 @@ static int write_file(const char *path, const char *bytes, size_t size,
   int file = mkostemp(temporary, O_CLOEXEC);
   if (file < 0) return errno;
   int number = 0;
-  if (fchmod(file, mode) != 0 || write_all(file, bytes, size) != 0
-      || fsync(file) != 0)
+  if (fchmod(file, mode) != 0 || write_all(file, bytes, size) != 0 ||
+      fsync(file) != 0)
     number = errno;
   if (close(file) != 0 && number == 0) number = errno;
   if (number == 0 && exclusive && link(temporary, path) != 0) number = errno;
-  if (number == 0 && !exclusive && rename(temporary, path) != 0)
-    number = errno;
+  if (number == 0 && !exclusive && rename(temporary, path) != 0) number = errno;
   if (number != 0 || exclusive) unlink(temporary);
   if (number == 0 && sync_parent(path) != 0) number = errno;
   return number;
@@ -239,12 +242,16 @@ static int system_write(lua_State *L) {
 
 /* The processors a cgroup v2 quota leaves us; INT_MAX without one. */
 static int quota_processors(void) {
-  long quota = 0, period = 0;
+  char text[64];
+  char *after;
   FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
   if (file == NULL) return INT_MAX;
-  int read = fscanf(file, "%ld %ld", &quota, &period);
+  bool read = fgets(text, sizeof text, file) != NULL;
   fclose(file);
-  if (read != 2 || quota <= 0 || period <= 0) return INT_MAX;
+  if (!read) return INT_MAX;
+  long quota = strtol(text, &after, 10);
+  long period = strtol(after, NULL, 10);
+  if (quota <= 0 || period <= 0) return INT_MAX;
   return (int)((quota + period - 1) / period);
 }
 
@@ -265,9 +272,9 @@ static int system_processors(lua_State *L) {
 /* Becomes the user for good. 0, or errno. */
 static int become(const struct passwd *user) {
   if (geteuid() == user->pw_uid && getegid() == user->pw_gid) return 0;
-  if (initgroups(user->pw_name, user->pw_gid) != 0
-      || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0
-      || setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0)
+  if (initgroups(user->pw_name, user->pw_gid) != 0 ||
+      setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0 ||
+      setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0)
     return errno;
   if (user->pw_uid != 0 && setuid(0) == 0) return EPERM;
   return 0;
@@ -322,8 +329,8 @@ static int system_notify(lua_State *L) {
   if (path[0] == '@') address.sun_path[0] = '\0';
   int end = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (end < 0) return 0;
-  socklen_t named = (socklen_t)(offsetof(struct sockaddr_un, sun_path)
-                                + length);
+  socklen_t named =
+    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
   sendto(end, state, size, MSG_NOSIGNAL, (struct sockaddr *)&address, named);
   close(end);
   return 0;
