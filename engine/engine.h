@@ -106,8 +106,22 @@ void secret_open(lua_State *L);
 /* Tells where the command line is, so that secrets can be wiped from it. */
 void system_argv(int argc, char **argv);
 
-/* loop.c, when built: whether L is a coroutine that our loop started, and
-** so may be yielded and resumed by us. */
-bool loop_owns(lua_State *L);
+/* loop.c: the process's event loop and the coroutines on it. Weak: absent
+** in a host without the loop, so test `loop_owns != NULL && loop_owns(L)`.
+** Where loop_owns is true, a Lua-callable function may start something
+** that ends in an event callback on loop_base, and
+**   return loop_suspend(L);
+** The callback later pushes values on that coroutine (the L it remembers,
+** alive until then) and calls loop_resume(L, count): they become what the
+** function returns in Lua. Each suspend is resumed exactly once, never
+** before loop_suspend was reached. */
+#define LOOP_WEAK __attribute__((weak))
+/* Made on first use in a process; a forked child has its own. */
+struct event_base *loop_base(void) LOOP_WEAK;
+/* Whether L is a coroutine that our loop started and can yield here. */
+bool loop_owns(lua_State *L) LOOP_WEAK;
+int loop_suspend(lua_State *L) LOOP_WEAK;
+/* At once from an event callback; in the next turn while Lua runs. */
+void loop_resume(lua_State *co, int count) LOOP_WEAK;
 
 #endif
