@@ -24,6 +24,12 @@ FLAGS   = $(WARN) -D_GNU_SOURCE -fPIC $(HARDEN) -Iengine \
           $(shell pkg-config --cflags $(LIBRARIES)) $(CFLAGS)
 LIBS    = $(filter-out -llua%,$(shell pkg-config --libs $(LIBRARIES))) -ldl
 RELRO  := -Wl,-z,relro,-z,now
+# Debian's folders for Lua modules, the only ones the program looks in
+# besides its own.
+PLACES := -DLUA_MODULES='"$(shell pkg-config --variable=INSTALL_LMOD \
+            lua$(LUA))"' \
+          -DLUA_C_MODULES='"$(shell pkg-config --variable=INSTALL_CMOD \
+            lua$(LUA))"'
 
 SOURCES := $(filter-out engine/main.c,$(wildcard engine/*.c))
 OBJECTS := $(SOURCES:engine/%.c=$(BUILD)/%.o) $(BUILD)/llhttp.o
@@ -33,14 +39,16 @@ all: $(BUILD)/fulcio $(BUILD)/engine.so
 $(BUILD)/%.o: engine/%.c | $(BUILD)
 	$(CC) $(FLAGS) -MMD -MP -c $< -o $@
 
+$(BUILD)/main.o: FLAGS += $(PLACES)
+
 # llhttp is compiled from the source that Debian's node-llhttp installs.
 LLHTTP := /usr/share/llhttp
+LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp
 $(BUILD)/llhttp.o: $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c \
                    | $(BUILD)
 	for part in llhttp api http; do \
-	  $(CC) -w -O2 -g -fPIC $(HARDEN) -DLLHTTP_STRICT_MODE=1 \
-	    -I$(LLHTTP) -c $(LLHTTP)/$$part.c -o $(BUILD)/llhttp-$$part.o \
-	    || exit 1; \
+	  $(CC) -w -O2 -g -fPIC $(HARDEN) $(LLHTTP_FLAGS) \
+	    -c $(LLHTTP)/$$part.c -o $(BUILD)/llhttp-$$part.o || exit 1; \
 	done
 	$(LD) -r -o $@ $(BUILD)/llhttp-llhttp.o $(BUILD)/llhttp-api.o \
 	  $(BUILD)/llhttp-http.o
