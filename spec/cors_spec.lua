@@ -1,0 +1,58 @@
+local cors = require("fulcio.cors")
+
+local function options(headers)
+  return cors.preflight({ method = "OPTIONS", headers = headers })
+end
+
+describe("cors", function()
+  it("lets any origin ask", function()
+    local answer = options({
+      origin = "https://a.example",
+      ["access-control-request-method"] = "POST",
+      ["access-control-request-headers"] = "content-type",
+    })
+    assert.equal(204, answer.status)
+    assert.equal("", answer.body)
+    assert.same({
+      Vary = "Origin, Access-Control-Request-Method,"
+        .. " Access-Control-Request-Headers",
+      ["Access-Control-Allow-Origin"] = "*",
+      ["Access-Control-Allow-Methods"] = "POST",
+      ["Access-Control-Allow-Headers"] = "content-type",
+    }, answer.headers)
+  end)
+
+  it("refuses without a word what is not allowed", function()
+    local refused = {
+      { origin = "null", ["access-control-request-method"] = "PUT" },
+      { ["access-control-request-method"] = "POST" },
+      { origin = "null", ["access-control-request-method"] = "POST",
+        ["access-control-request-headers"] = "accept,authorization" },
+    }
+    for _, headers in ipairs(refused) do
+      local answer = options(headers)
+      assert.equal(204, answer.status)
+      assert.is_nil(answer.headers["Access-Control-Allow-Origin"])
+      assert.matches("^Origin, ", answer.headers.Vary)
+    end
+  end)
+
+  it("leaves other requests alone", function()
+    assert.is_nil(options({ origin = "null" }))
+    assert.is_nil(cors.preflight({
+      method = "POST",
+      headers = { ["access-control-request-method"] = "POST" } }))
+  end)
+
+  local function applied(method, origin)
+    return cors.apply({ method = method, headers = { origin = origin } },
+                      { headers = {} }).headers
+  end
+
+  it("marks every answer", function()
+    assert.same({ Vary = "Origin" }, applied("GET"))
+    assert.same({ Vary = "Origin", ["Access-Control-Allow-Origin"] = "*" },
+                applied("POST", "https://a.example"))
+    assert.same({ Vary = "Origin" }, applied("DELETE", "https://a.example"))
+  end)
+end)

@@ -1,0 +1,110 @@
+local engine = require("fulcio.engine")
+local json = require("fulcio.json")
+local refusal = require("fulcio.refusal")
+local request = require("fulcio.request")
+
+local function http(body, authorization)
+  if type(body) == "table" then body = json.encode(body) end
+  return { body = body, headers = { authorization = authorization } }
+end
+
+local function refused(read, code, message, ...)
+  local ok, thrown = pcall(read, http(...))
+  assert.is_false(ok)
+  assert.is_true(refusal.is(thrown), tostring(thrown))
+  assert.equal(code, thrown.code)
+  if message then assert.equal(message, thrown.message) end
+end
+
+local base64 = engine.bytes.base64
+
+describe("request", function()
+  it("reads a key with its proof, v2", function()
+    assert.same({ token = "a.b.c", public_key = "PEM", proof = "\1\2" },
+      request.v2(http({
+        credentials = { oidcIdentityToken = "a.b.c" },
+        publicKeyRequest = {
+          publicKey = { algorithm = "NOPE", content = "PEM" },
+          proofOfPossession = base64("\1\2"), more = 1,
+        },
+        unknown = json.list({}),
+      }, "Bearer x.y.z")))
+  end)
+
+  it("reads the names of the proto file too", function()
+    assert.same({ token = "a.b.c", public_key = "PEM", proof = "p" },
+      request.v2(http({
+        credentials = { oidc_identity_token = "a.b.c" },
+        public_key_request = { public_key = { content = "PEM" },
+                               proof_of_possession = base64("p") },
+      })))
+  end)
+
+  it("reads a CSR, and the token of the header", function()
+    assert.same({ token = "x.y.z", csr = "CSR" }, request.v2(http(
+      { certificateSigningRequest = base64("CSR") }, "Bearer x.y.z")))
+    assert.same({ token = "x.y.z", csr = "CSR" }, request.v2(http(
+      { certificateSigningRequest = base64("CSR"),
+        credentials = { oidcIdentityToken = "" } }, "x.y.z")))
+  end)
+
+  it("removes Bearer once and as it is written", function()
+    assert.equal("Bearer x", request.v2(http("", "Bearer Bearer x")).token)
+    assert.equal("bearer x", request.v2(http("", "bearer x")).token)
+    assert.equal("", request.v2(http("{}")).token)
+  end)
+
+  it("takes null for absent", function()
+    assert.same({ token = "" }, request.v2(http(
+      '{"credentials":null,"publicKeyRequest":null,'
+      .. '"certificateSigningRequest":null}')))
+  end)
+
+  it("reads v1 with its key in PEM or DER and an empty CSR", function()
+    assert.same({ token = "t", public_key = "\0der", proof = "p" },
+      request.v1(http('{"publicKey":{"content":"' .. base64("\0der")
+        .. '","algorithm":"ecdsa"},"signedEmailAddress":"' .. base64("p")
+        .. '","certificateSigningRequest":null}', "Bearer t")))
+    assert.same({ token = "t", csr = "CSR" }, request.v1(http(
+      { certificateSigningRequest = base64("CSR") }, "Bearer t")))
+  end)
+
+  it("misses the key of v1 before anything else", function()
+    refused(request.v1, "key_unparsable", nil, "{}", "Bearer t")
+    refused(request.v1, "key_unparsable", nil,
+            '{"certificateSigningRequest":"","publicKey":null}')
+  end)
+
+  it("refuses what is no JSON object", function()
+    refused(request.v2, "request_malformed", nil, "{")
+    refused(request.v2, "request_malformed", nil, "hello")
+    refused(request.v2, "request_malformed", nil, "{} {}")
+    refused(request.v2, "request_malformed",
+            "proto: syntax error (line 1:1): unexpected token [", "[]")
+    refused(request.v1, "request_malformed",
+            'proto: syntax error (line 1:1): unexpected token "', '"x"')
+  end)
+
+  it("refuses a member of the wrong kind and says where", function()
+    refused(request.v2, "request_malformed",
+      "proto: (line 2:17): invalid value for string field oidcIdentityToken",
+      '{\n"credentials": {"oidcIdentityToken": 5}}')
+    refused(request.v2, "request_malformed",
+      "proto: (line 1:2): unexpected token for message field credentials",
+      '{"credentials":"a.b.c"}')
+    refused(request.v2, "request_malformed",
+      "proto: (line 1:2): invalid value for bytes field"
+      .. " certificateSigningRequest", '{"certificateSigningRequest":"!"}')
+    refused(request.v1, "request_malformed",
+      "proto: (line 1:2): invalid value for bytes field signedEmailAddress",
+      '{"signed_email_address":7,"publicKey":{}}')
+  end)
+
+  it("refuses a key and a CSR together", function()
+    refused(request.v2, "request_malformed",
+      'proto: (line 1:24): error parsing "certificateSigningRequest", oneof'
+      .. " dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key"
+      .. " is already set",
+      '{"publicKeyRequest":{},"certificateSigningRequest":""}')
+  end)
+end)

@@ -1,0 +1,11 @@
+local usage = require("fulcio.usage")
+
+describe("usage", function()
+  it("explains flags within 80 columns", function()
+    local help = usage.flags("serve")
+    for line in help:gmatch("[^\n]+") do assert.is_true(#line <= 80, line) end
+    assert.matches("  --fileca-key-passwd SECRET\n", help, 1, true)
+    assert.matches("HTTP port; 0 takes a free one [8080]", help, 1, true)
+    assert.matches("--roots FILE", usage.flags("ctlog"), 1, true)
+  end)
+end)
