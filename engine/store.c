@@ -27,8 +27,7 @@ static bool store_full(sqlite3 *db) {
   for (int i = 0; i < 2; i++) {
     int error = 0;
     if (files[i] == NULL || files[i]->pMethods == NULL) continue;
-    files[i]->pMethods->xFileControl(files[i], SQLITE_FCNTL_LAST_ERRNO,
-                                     &error);
+    files[i]->pMethods->xFileControl(files[i], SQLITE_FCNTL_LAST_ERRNO, &error);
     if (error == ENOSPC || error == EDQUOT || error == EFBIG) return true;
   }
   return false;
@@ -99,9 +98,8 @@ static int store_bind(lua_State *L, sqlite3_stmt *statement, int index) {
 
 /* The prepared statement for the SQL at index 2, from the cache or new;
 ** *tail is what follows its first statement. NULL with *status set. */
-static sqlite3_stmt *store_prepare(lua_State *L, Store *store,
-                                   const char *sql, const char **tail,
-                                   int *status) {
+static sqlite3_stmt *store_prepare(lua_State *L, Store *store, const char *sql,
+                                   const char **tail, int *status) {
   sqlite3_stmt *statement = NULL;
   *tail = "";
   lua_getuservalue(L, 1);
@@ -171,7 +169,7 @@ static int store_step(lua_State *L, sqlite3_stmt *statement, int rows) {
     lua_rawseti(L, rows, ++count);
   }
   if (status == SQLITE_DONE) return SQLITE_OK;
-    return status;
+  return status;
 }
 
 /* Runs all statements of the SQL at index 2; parameters from index 3 on go
@@ -255,8 +253,8 @@ static int store_open(lua_State *L) {
   lua_newtable(L);
   lua_setuservalue(L, -2);
   store_make_file(file);
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-              SQLITE_OPEN_EXRESCODE;
+  int flags =
+    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (sqlite3_open_v2(file, &store->db, flags, NULL) != SQLITE_OK) {
     return engine_fail(L, "no_file", "%s: cannot be opened: %s", file,
                        store->db ? sqlite3_errmsg(store->db) : "no memory");
