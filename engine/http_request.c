@@ -1,7 +1,6 @@
 /* http_request: the request a Lua table describes, as libcurl takes it. */
 #include "http.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -186,7 +185,7 @@ static void exchange_limits(lua_State *L, HttpExchange *exchange) {
   CURL *easy = exchange->easy;
   exchange->timeout = option_number(L, "timeout", DEFAULT_SECONDS);
   exchange->body.max = (size_t)option_number(L, "max_body", DEFAULT_BODY);
-  long ms = (long)ceil(exchange->timeout * 1000);
+  long ms = (long)(exchange->timeout * 1000 + 0.999);
   curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, ms);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, ms);
   curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
