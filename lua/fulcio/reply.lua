@@ -1,0 +1,108 @@
+--- Words answers as Fulcio's clients expect them, to the byte where they
+--- look at bytes.
+
+local engine = require("fulcio.engine")
+local json = require("fulcio.json")
+
+local ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+local JSON = "application/json"
+local PEM = "application/pem-certificate-chain"
+local REMEMBERED = 64
+
+local quoted, remembered = {}, 0
+
+-- A PEM block without its final newline, as JSON. Leaves differ each time;
+-- the issuers behind them are quoted once.
+local function quote(pem)
+  return json.text((pem:gsub("%s+$", "")))
+end
+
+local function quote_issuer(pem)
+  local text = quoted[pem]
+  if not text then
+    text = quote(pem)
+    if remembered >= REMEMBERED then quoted, remembered = {}, 0 end
+    quoted[pem], remembered = text, remembered + 1
+  end
+  return text
+end
+
+local function chain_text(chain)
+  local out = { quote(chain[1]) }
+  for i = 2, #chain do out[i] = quote_issuer(chain[i]) end
+  return '{"certificates":[' .. table.concat(out, ",") .. "]}"
+end
+
+local function utf8(text)
+  text = tostring(text)
+  if engine.bytes.is_utf8(text) then return text end
+  return (text:gsub("[\128-\255]", "?"))
+end
+
+local function details(refused)
+  local out = {}
+  for name, value in pairs(refused.client) do out[name] = utf8(value) end
+  return ('[{"@type":%s,"reason":%s,"domain":"fulcio","metadata":%s}]')
+    :format(json.text(ERROR_INFO), json.text(refused.reason),
+            json.encode(out))
+end
+
+local M = {}
+
+--- An answer of JSON text, or of a value that becomes it.
+function M.json(value, status)
+  return {
+    status = status or 200,
+    headers = { ["content-type"] = JSON, ["vary"] = "Origin" },
+    body = type(value) == "string" and value or json.encode(value),
+  }
+end
+
+--- An answer of PEM text.
+function M.pem(text, status)
+  return {
+    status = status or 200,
+    headers = { ["content-type"] = PEM, ["vary"] = "Origin" },
+    body = text,
+  }
+end
+
+--- The answer to a refused request: Fulcio's body, with the reason in
+--- `details`.
+function M.refusal(refused)
+  local answer = M.json(('{"code":%d,"message":%s,"details":%s}'):format(
+    refused.grpc, json.text(utf8(refused.message)), details(refused)),
+    refused.http)
+  if refused.retry_after then
+    answer.headers["retry-after"] = ("%d"):format(refused.retry_after)
+  end
+  return answer
+end
+
+--- The answer of POST /api/v2/signingCert. Without an SCT in the
+--- certificate the chain moves to the detached form, as in Fulcio, with
+--- `issued.sct`, JSON text, or nothing in it.
+function M.certificate_v2(issued)
+  local chain = chain_text(issued.chain)
+  if issued.embedded then
+    return M.json('{"signedCertificateEmbeddedSct":{"chain":' .. chain
+      .. "}}")
+  end
+  return M.json(('{"signedCertificateDetachedSct":{"chain":%s,'
+    .. '"signedCertificateTimestamp":"%s"}}')
+    :format(chain, issued.sct and engine.bytes.base64(issued.sct) or ""))
+end
+
+--- The answer of POST /api/v1/signingCert: 201 and PEM, leaf first, no
+--- final newline; a detached SCT goes into a header.
+function M.certificate_v1(issued)
+  local out = {}
+  for i, pem in ipairs(issued.chain) do out[i] = pem:gsub("%s+$", "") end
+  local answer = M.pem(table.concat(out, "\n"), 201)
+  if issued.sct and not issued.embedded then
+    answer.headers.sct = engine.bytes.base64(issued.sct)
+  end
+  return answer
+end
+
+return M
