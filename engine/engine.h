@@ -62,16 +62,27 @@ bool digest_make(const char *name, Slice data, unsigned char *out,
                  size_t *size);
 
 /* pkey.c. `signer` is set for keys whose private half is elsewhere (an
-** HSM): it returns as pkey:sign does, and may yield. */
+** HSM): it returns as pkey:sign does, that is 1 (the signature) or 3 (nil,
+** message, code). It is called as the last act of pkey:sign, whose Lua
+** arguments (1 the key, 2 the data, 3 the hash) stay on the stack until it
+** returns: `data` and `hash` point into them, so another thread may read
+** them while the coroutine waits. To wait, a signer whose coroutine
+** loop_owns() returns lua_yield(L, 0), and whoever resumes it passes the
+** results; or lua_yieldk with a continuation of its own. `hash` is never
+** NULL but for Ed25519. ECDSA signatures are DER. */
 typedef struct Pkey Pkey;
-typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data, const char *hash);
+typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data,
+                        const char *hash);
+struct KeyShape;
 struct Pkey {
-  EVP_PKEY *key; /* owned; public part only when signer is set */
+  EVP_PKEY *key;     /* owned; public part only when signer is set */
   bool is_private;
-  PkeySign signer;     /* NULL: sign with `key` in software */
-  int signer_ref;      /* registry reference that keeps the signer's owner */
-  unsigned char *spki; /* DER, cached; owned */
+  PkeySign signer;   /* NULL: sign with `key` in software */
+  int signer_ref;    /* registry reference that keeps the signer's owner */
+  unsigned char *spki; /* DER, cached; owned, from OPENSSL_malloc */
   size_t spki_size;
+  const struct KeyShape *shape; /* what the SPKI says; ask key_shape() */
+  EVP_PKEY_CTX *signing;        /* reused by software signatures; owned */
 };
 #define PKEY_TYPE "fulcio.pkey"
 /* Pushes a userdata with no key yet; the caller then fills `key`. */
@@ -80,6 +91,9 @@ Pkey *pkey_check(lua_State *L, int index);
 /* Recognises the SPKI of the kinds we allow by its bytes, without
 ** OpenSSL's decoders. NULL: not one of them. */
 EVP_PKEY *pkey_from_spki(Slice spki);
+/* Pushes a public key made from such an SPKI; false, and nothing pushed,
+** when it is not one of them. */
+bool pkey_push_spki(lua_State *L, Slice spki);
 /* DER SubjectPublicKeyInfo, cached in the key. */
 Slice pkey_spki(Pkey *key);
 /* SHA-1 of the subjectPublicKey bits. */
@@ -88,6 +102,19 @@ void pkey_id(Pkey *key, unsigned char id[20]);
 ** with salt length = hash length. 1 good, 0 bad; the queue is drained. */
 int pkey_verify_raw(EVP_PKEY *key, const char *hash, bool pss, Slice data,
                     Slice signature);
+
+/* Signs, and makes something of the signature: every C function that needs
+** a signature ends in `return pkey_sign_then(…)`. `index` is where the key
+** is; hash NULL is the key's own. When it is there, finish(L, signature)
+** is called and its results are the function's; when it cannot be made,
+** they are nil, message, code. Whatever coroutine switches lie between,
+** `finish` finds what stood on the stack at the call under the same
+** positive indices (and maybe more above), and nothing else: C pointers it
+** uses must be into values there. `data` is copied when the key has a
+** signer, so it need not be. */
+typedef int (*PkeyFinish)(lua_State *L, Slice signature);
+int pkey_sign_then(lua_State *L, int index, Slice data, const char *hash,
+                   PkeyFinish finish);
 
 /* x509.c */
 #define X509_TYPE "fulcio.x509"

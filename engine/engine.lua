@@ -28,7 +28,8 @@ function engine.bytes.base64(bytes) end
 ---@return string
 function engine.bytes.base64url(bytes) end
 
---- Decodes either alphabet, padding optional, nothing else allowed.
+--- Decodes either alphabet (not both), padding optional, nothing else
+--- allowed: no blanks, no bits left over that are not zero.
 ---@param text string
 ---@return string|nil bytes
 ---@return string? message
@@ -76,7 +77,8 @@ engine.pkey = {}
 function engine.pkey.parse(bytes) end
 
 --- Opens a private key from a PEM file: PKCS#8, encrypted PKCS#8, PKCS#1,
---- SEC1, RFC 1423. A file that others can read is refused.
+--- SEC1, RFC 1423. A file that group or others can read or write is
+--- refused, unless it was inherited (a path under /proc/self/fd).
 ---@param file string path
 ---@param password? string|fulcio.secret
 ---@return fulcio.pkey|nil
@@ -98,7 +100,7 @@ function engine.pkey.generate(algorithm) end
 ---@param password? string|fulcio.secret encrypts (PBES2, AES-256)
 ---@return true|nil
 ---@return string? message
----@return string? code "exists" "no_file" "not_private"
+---@return string? code "exists" "no_file" "not_private" "failed"
 function pkey:save(file, password) end
 
 --- Signs. The hash is fixed by the key unless given: SHA-256/384/512 by
