@@ -1,0 +1,75 @@
+--- From checked pieces to a policy that can decide.
+
+local claimtext = require("fulcio.claimtext")
+local oids = require("fulcio.oids")
+
+local M = {}
+
+-- Every extension the policy may write, in the order of a certificate.
+local function ordered(extensions)
+  local slots, own = {}, {}
+  for _, entry in ipairs(oids.list) do
+    local slot = extensions[entry.name]
+    if entry.always then
+      slots[#slots + 1] = { entry = entry }
+    elseif slot and slot.node then
+      slots[#slots + 1] = slot
+    end
+  end
+  for key, slot in pairs(extensions) do
+    if slot.node and not oids.by_name[key] then own[#own + 1] = slot end
+  end
+  table.sort(own, function(a, b)
+    return oids.before(a.entry.oid, b.entry.oid)
+  end)
+  for _, slot in ipairs(own) do slots[#slots + 1] = slot end
+  return slots
+end
+
+local function default_challenge(san)
+  local email = san.type == "email" and claimtext.only(san.node) == "email"
+  local text = email and "{email}" or "{sub}"
+  return { (claimtext.compile(text, {})) }
+end
+
+-- Whether what a certificate says, or whether there is one, may depend on
+-- the claim email.
+local function reads_email(policy)
+  local found = false
+  local function visit(name) found = found or name == "email" end
+  for _, must in ipairs(policy.must) do visit(must.claim) end
+  claimtext.each_claim(policy.san.node, visit)
+  for _, node in ipairs(policy.challenge) do
+    claimtext.each_claim(node, visit)
+  end
+  for _, slot in ipairs(policy.extensions) do
+    if slot.node then claimtext.each_claim(slot.node, visit) end
+  end
+  if policy.issuer_name then
+    claimtext.each_claim(policy.issuer_name, visit)
+  end
+  return found
+end
+
+--- Completes a merged piece; what is missing or contradicts is reported.
+--- Returns nil when the piece cannot become a policy.
+function M.policy(merged, report)
+  for name in pairs(merged.default) do
+    if merged.set[name] then
+      report({ "default", name }, ("default.%s is never used: set.%s wins")
+        :format(name, name))
+    end
+  end
+  if not merged.san then return nil end
+  if merged.issuer_name and merged.san.type ~= "email" then
+    report({ "issuer_name" }, "issuer_name is for san.email alone")
+  end
+  local policy = {}
+  for field, value in pairs(merged) do policy[field] = value end
+  policy.extensions = ordered(merged.extensions)
+  policy.challenge = merged.challenge or default_challenge(merged.san)
+  policy.reads_email = reads_email(policy)
+  return policy
+end
+
+return M

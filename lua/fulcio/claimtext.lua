@@ -1,0 +1,234 @@
+--- What a certificate says, made from claims: "{claim}", url() and pick().
+---
+--- A text becomes a node once, at start; a node is filled for each token.
+--- Nothing that a claim contains is ever read as a template.
+
+local claims = require("fulcio.claims")
+local engine = require("fulcio.engine")
+local words = require("fulcio.words")
+
+local concat, find, sub = table.concat, string.find, string.sub
+
+local M = {}
+
+-- Compiling ------------------------------------------------------------
+
+local compile
+
+local function claim_part(name, options)
+  local optional = sub(name, -1) == "?"
+  if optional then name = sub(name, 1, -2) end
+  if name == "" or find(name, "^%s") or find(name, "%s$") then
+    return nil, ('"{%s}" names no claim (write {claim}, without spaces)')
+      :format(name)
+  end
+  if optional and not options.optional then
+    return nil, ("{%s?} may be absent, which is not allowed here: write {%s}")
+      :format(name, name)
+  end
+  return { claim = name, optional = optional }
+end
+
+-- Appends to a node; texts that follow each other become one.
+local function append(node, part)
+  local last = node[#node]
+  if type(part) == "string" and type(last) == "string" then
+    node[#node] = last .. part
+  elseif part ~= "" then
+    node[#node + 1] = part
+  end
+end
+
+local function compile_text(text, options)
+  if text == "" then return nil, "an empty text says nothing" end
+  if find(text, "{{%s*%.") then
+    return nil, ('"%s" looks like a Go template: write {claim}'):format(text)
+  end
+  local node = { kind = "text" }
+  local at = 1
+  while true do
+    local open = find(text, "{", at, true)
+    append(node, sub(text, at, (open or 0) - 1))
+    if not open then return node end
+    if sub(text, open, open + 1) == "{{" then
+      append(node, "{")
+      at = open + 2
+    else
+      local close = find(text, "}", open, true)
+      if not close then
+        return nil, ('"%s" has a { without } (a brace itself is {{)')
+          :format(text)
+      end
+      local part, message = claim_part(sub(text, open + 1, close - 1), options)
+      if not part then return nil, message end
+      append(node, part)
+      at = close + 1
+    end
+  end
+end
+
+local function compile_url(value, options)
+  if value.count ~= 2 then
+    return nil, 'url takes two texts: url("https://example.com", "{claim}")'
+  end
+  local base, message = compile(value[1], options)
+  if not base then return nil, message end
+  local path
+  path, message = compile(value[2], options)
+  if not path then return nil, message end
+  return { kind = "url", base = base, path = path }
+end
+
+local function compile_cases(cases, options)
+  local nodes = {}
+  for name, case in pairs(cases) do
+    if type(name) ~= "string" then
+      return nil, 'pick needs a table by text: pick("claim", { a = "…" })'
+    end
+    local node, message = compile(case, options)
+    if not node then return nil, message end
+    nodes[name] = node
+  end
+  if next(nodes) == nil then return nil, "pick has nothing to pick from" end
+  return nodes
+end
+
+local function compile_pick(value, options)
+  local claim, cases, otherwise = value[1], value[2], value[3]
+  if type(claim) ~= "string" or claim == "" or type(cases) ~= "table"
+     or words.of(cases) or value.count > 3 then
+    return nil, 'pick takes a claim and a table: pick("claim", { a = "…" })'
+  end
+  local nodes, message = compile_cases(cases, options)
+  if not nodes then return nil, message end
+  local node = { kind = "pick", claim = claim, cases = nodes }
+  if otherwise == false then
+    if not options.optional then
+      return nil, "pick(…, false) may leave nothing, not allowed here"
+    end
+    node.otherwise = false
+  elseif value.count == 3 then
+    node.otherwise, message = compile(otherwise, options)
+    if not node.otherwise then return nil, message end
+  end
+  return node
+end
+
+function compile(value, options)
+  if type(value) == "string" then return compile_text(value, options) end
+  local word = words.of(value)
+  if word == "url" then return compile_url(value, options) end
+  if word == "pick" then return compile_pick(value, options) end
+  if options.forms and options.forms[word] then
+    return options.forms[word](value, options, compile)
+  end
+  return nil, ("%s is not a text, url(…) or pick(…)")
+    :format(words.show(value))
+end
+
+--- Compiles a text, url() or pick(). `options.optional`: `{claim?}` may
+--- stand in it. `options.forms`: further words, by name (the importer's).
+M.compile = compile
+
+-- Filling --------------------------------------------------------------
+
+local function problem(code, claim, why)
+  return { code = code, claim = claim, why = why }
+end
+
+--- A claim's text with the operator's constants: nil when it is absent,
+--- nil and a problem when it cannot be a text.
+function M.lookup(env, name)
+  local constant = env.set[name]
+  if constant ~= nil then return constant end
+  local value, both = claims.find(env.claims, name)
+  if both then
+    return nil, problem("claim_invalid", name,
+                        "is there by its name and by its path")
+  end
+  if value == nil then return env.default[name] end
+  local text, why = claims.text(value)
+  if not text then return nil, problem("claim_invalid", name, why) end
+  return text
+end
+
+local lookup = M.lookup
+local fill = {}
+
+function fill.text(node, env)
+  local out = {}
+  for i = 1, #node do
+    local part = node[i]
+    if type(part) == "string" then
+      out[i] = part
+    else
+      local text, wrong = lookup(env, part.claim)
+      if not text then
+        if wrong or part.optional then return nil, wrong end
+        return nil, problem("claim_missing", part.claim, "is not there")
+      end
+      out[i] = text
+    end
+  end
+  return concat(out)
+end
+
+function fill.url(node, env)
+  local base, path, wrong, message
+  base, wrong = M.fill(node.base, env)
+  if not base then return nil, wrong end
+  path, wrong = M.fill(node.path, env)
+  if not path then return nil, wrong end
+  local url
+  url, message = engine.uri.join(base, path)
+  if url then return url end
+  return nil, problem("claim_invalid", M.first(node) or "url", message)
+end
+
+function fill.pick(node, env)
+  local text, wrong = lookup(env, node.claim)
+  if wrong then return nil, wrong end
+  local case = text and node.cases[text] or node.otherwise
+  if case then return M.fill(case, env) end
+  if case == false then return nil end
+  if not text then
+    return nil, problem("claim_missing", node.claim, "is not there")
+  end
+  return nil, problem("claim_invalid", node.claim, "has a value not listed")
+end
+
+--- The text of a node for one token. `env` is { claims, set, default }.
+--- nil alone: a `{claim?}` was absent, say nothing. nil and a problem
+--- { code, claim, why }: refuse.
+function M.fill(node, env)
+  return (node.fill or fill[node.kind])(node, env)
+end
+
+--- Calls `visit` with the name of every claim that a node may read.
+function M.each_claim(node, visit)
+  if node.claim then visit(node.claim) end
+  for _, part in ipairs(node) do
+    if type(part) == "table" then M.each_claim(part, visit) end
+  end
+  for _, case in pairs(node.cases or {}) do M.each_claim(case, visit) end
+  if node.base then M.each_claim(node.base, visit) end
+  if node.path then M.each_claim(node.path, visit) end
+  if node.otherwise then M.each_claim(node.otherwise, visit) end
+end
+
+--- The first claim that a node reads, nil when it is a constant.
+function M.first(node)
+  local first
+  M.each_claim(node, function(name) first = first or name end)
+  return first
+end
+
+--- The claim that a node is, nil when it is anything more or else.
+function M.only(node)
+  if node.kind == "text" and #node == 1 and type(node[1]) == "table"
+     and not node[1].optional then
+    return node[1].claim
+  end
+end
+
+return M

@@ -1,0 +1,167 @@
+--- From a token's claims and the policy that decided: what is granted.
+
+local claims = require("fulcio.claims")
+local claimtext = require("fulcio.claimtext")
+local engine = require("fulcio.engine")
+local refusal = require("fulcio.refusal")
+local san = require("fulcio.san")
+
+local MAX = 2048
+
+-- Why no certificate may say this text, nil when one may.
+local function unfit(text)
+  if #text > MAX then return "is longer than 2 KiB" end
+  if text:find("[%z\1-\31\127]") or text:find("\194[\128-\159]") then
+    return "has a control character"
+  end
+end
+
+local M = {}
+
+-- The refusal of a problem met while filling `field` of a policy.
+local function refuse(policy, field, problem)
+  local message = policy.explain and policy.explain(field, problem) or nil
+  return nil, refusal(problem.code, {
+    client = { claim = problem.claim },
+    log = { policy = policy.name, field = field, claim = problem.claim,
+            detail = problem.why },
+    message = message,
+  })
+end
+
+local function invalid(policy, field, node, why)
+  return refuse(policy, field, { code = "claim_invalid", why = why,
+                                 claim = claimtext.first(node) })
+end
+
+-- Fills one field: nil alone when it says nothing.
+local function text_of(policy, field, node, env)
+  local text, problem = claimtext.fill(node, env)
+  if not text then
+    if problem then return refuse(policy, field, problem) end
+    return nil
+  end
+  local why = unfit(text)
+  if why then return invalid(policy, field, node, why) end
+  return text
+end
+
+-- As text_of, for a field that every certificate has.
+local function needed(policy, field, node, env)
+  local text, refused = text_of(policy, field, node, env)
+  if refused then return nil, refused end
+  if not text or text == "" then
+    return invalid(policy, field, node, "leaves an empty " .. field)
+  end
+  return text
+end
+
+local function challenge_of(policy, env)
+  local problem
+  for _, node in ipairs(policy.challenge) do
+    local text, wrong = claimtext.fill(node, env)
+    if text then return text end
+    if wrong and wrong.code ~= "claim_missing" then
+      return refuse(policy, "challenge", wrong)
+    end
+    problem = wrong
+  end
+  return refuse(policy, "challenge", problem)
+end
+
+local function name_of(policy, env)
+  local kind, node = policy.san.type, policy.san.node
+  local text, refused = needed(policy, "san", node, env)
+  if not text then return nil, refused end
+  local name, why, encoding = san.name(kind, text)
+  if name then return name end
+  return nil, refusal("claim_invalid", {
+    client = { claim = claimtext.first(node) },
+    log = { policy = policy.name, field = "san", detail = why },
+    message = encoding and why or policy.explain and policy.explain("san",
+      { code = "claim_invalid", why = why }) or nil,
+  })
+end
+
+local function encode(entry, text)
+  local value = entry.raw and text or engine.extension.utf8(text)
+  return value and { oid = entry.oid, name = entry.name, text = text,
+                     value = value }
+end
+
+-- The extensions that every certificate has: issuer twice, and subject.
+local function standing(policy, env)
+  local issuer, refused = env.claims.iss
+  if policy.issuer_name then
+    issuer, refused = needed(policy, "issuer_name", policy.issuer_name, env)
+  end
+  if not issuer then return nil, refused end
+  local subject = claims.find(env.claims, "sub")
+  if subject ~= nil then
+    subject = claims.text(subject)
+    if not subject or unfit(subject) then
+      return refuse(policy, "subject", {
+        code = "claim_invalid", claim = "sub", why = "is not a fit text" })
+    end
+  end
+  return { issuer = issuer, issuer_v2 = issuer, subject = subject }
+end
+
+local function extensions_of(policy, env)
+  local texts, refused = standing(policy, env)
+  if not texts then return nil, refused end
+  local list = {}
+  for _, slot in ipairs(policy.extensions) do
+    local entry = slot.entry
+    local text = texts[entry.name]
+    if slot.node then
+      text, refused = text_of(policy, entry.name, slot.node, env)
+    end
+    if refused then return nil, refused end
+    if text and text ~= "" then
+      list[#list + 1] = encode(entry, text)
+        or error("a claim is not UTF-8")
+    end
+  end
+  return list
+end
+
+-- An e-mail address counts only when its issuer says it is verified.
+local function verified(policy, env)
+  if not policy.reads_email or env.set.email then return true end
+  if claims.find(env.claims, "email") == nil then return true end
+  local value = claims.find(env.claims, "email_verified")
+  local state = claims.boolean(value)
+  if state or (state == false and policy.unverified_email) then
+    return true
+  end
+  return nil, refusal("email_not_verified", {
+    client = { claim = "email_verified" },
+    log = { policy = policy.name, email_verified = tostring(value) },
+  })
+end
+
+--- Fills what a policy grants; nil and a refusal when it cannot.
+function M.fill(policy, token)
+  local env = { claims = token, set = policy.set, default = policy.default }
+  local ok, refused = verified(policy, env)
+  if not ok then return nil, refused end
+  local name, extensions, challenge
+  name, refused = name_of(policy, env)
+  if not name then return nil, refused end
+  challenge, refused = challenge_of(policy, env)
+  if not challenge then return nil, refused end
+  extensions, refused = extensions_of(policy, env)
+  if not extensions then return nil, refused end
+  return {
+    policy = policy.name,
+    issuer = token.iss,
+    subject = token.sub,
+    san = name,
+    extensions = extensions,
+    challenge = challenge,
+    template = policy.certificate,
+  }
+end
+
+return M

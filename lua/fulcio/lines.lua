@@ -1,0 +1,144 @@
+--- Where in a Lua file each field of the table that it returns stands.
+---
+--- The sandbox gives back data without line numbers; messages need them. A
+--- small reader of Lua's tokens follows the braces of `return { … }`.
+
+local M = {}
+
+local opens = { ["("] = ")", ["["] = "]" }
+local begins = { ["function"] = true, ["if"] = true, ["do"] = true,
+                 ["repeat"] = true }
+local ends = { ["end"] = true, ["until"] = true }
+
+-- The text of a string or comment in long brackets at `at`, and its end.
+local function long_bracket(text, at)
+  local level = text:match("^%[(=*)%[", at)
+  if not level then return nil end
+  local first, last = text:find("]" .. level .. "]", at, true)
+  if not first then return "", #text end
+  return text:sub(at + #level + 2, first - 1), last
+end
+
+local function quoted(text, at)
+  local quote = text:sub(at, at)
+  local i = at + 1
+  while i <= #text do
+    local character = text:sub(i, i)
+    if character == "\\" then
+      i = i + 1
+    elseif character == quote or character == "\n" then
+      break
+    end
+    i = i + 1
+  end
+  return text:sub(at + 1, i - 1), i
+end
+
+-- One token at `at`: kind, value, last position. Kinds: space, string,
+-- name, mark.
+local function token(text, at)
+  if text:find("^%-%-", at) then
+    local _, last = long_bracket(text, at + 2)
+    return "space", nil, last or (text:find("\n", at, true) or #text + 1) - 1
+  end
+  local first = text:sub(at, at)
+  if first:find("%s") then
+    return "space", nil, select(2, text:find("^%s+", at))
+  elseif first == '"' or first == "'" then
+    return "string", quoted(text, at)
+  elseif first:find("[%a_]") then
+    local name = text:match("^[%w_]+", at)
+    return "name", name, at + #name - 1
+  elseif first:find("%d") then
+    local number = text:match("^[%w.]+", at)
+    return "mark", number, at + #number - 1
+  end
+  local long, last = long_bracket(text, at)
+  if long then return "string", long, last end
+  if text:find("^[=~<>]=", at) then
+    return "mark", text:sub(at, at + 1), at + 1
+  end
+  return "mark", first, at
+end
+
+local function tokens(text)
+  local list, at, line = {}, 1, 1
+  while at <= #text do
+    local kind, value, last = token(text, at)
+    if kind ~= "space" then
+      list[#list + 1] = { kind = kind, value = value, line = line }
+    end
+    line = line + select(2, text:sub(at, last):gsub("\n", ""))
+    at = last + 1
+  end
+  return list
+end
+
+M.tokens = tokens
+
+-- The key that is written at token i of a table: its name, or nil.
+local function key_at(list, i)
+  local here, after = list[i], list[i + 1]
+  if not after then return nil end
+  if here.kind == "name" and after.value == "=" then return here.value end
+  local bracket, equals = list[i + 2], list[i + 3]
+  if here.value == "[" and here.kind == "mark" and after.kind == "string"
+     and bracket and bracket.value == "]"
+     and equals and equals.value == "=" then
+    return after.value
+  end
+end
+
+-- Follows one table from its opening brace; returns the index behind it.
+local function follow(list, i, path, found)
+  local depth, start = 0, true
+  local key = path
+  i = i + 1
+  while list[i] do
+    local here = list[i]
+    local value = here.kind ~= "string" and here.value or nil
+    if start and depth == 0 then
+      local name = key_at(list, i)
+      key = name and path .. "\0" .. name or path
+      if name and not found[key] then found[key] = here.line end
+      start = false
+    end
+    if value == "{" then
+      i = follow(list, i, key, found) - 1
+    elseif value == "}" then
+      return i + 1
+    elseif opens[value] or begins[value] then
+      depth = depth + 1
+    elseif value == ")" or value == "]" or ends[value] then
+      depth = depth - 1
+    elseif (value == "," or value == ";") and depth == 0 then
+      start = true
+    end
+    i = i + 1
+  end
+  return i
+end
+
+--- Reads a file's text: a function from a path, { "must", "ref" }, to the
+--- line where that field stands, or its nearest parent, or the table.
+function M.of(text)
+  local list, found = tokens(text), {}
+  for i, here in ipairs(list) do
+    local after = list[i + 1]
+    if here.kind == "name" and here.value == "return" and after
+       and after.kind == "mark" and after.value == "{" then
+      found = { [""] = after.line }
+      follow(list, i + 1, "", found)
+    end
+  end
+  return function(path)
+    local key, line = "", found[""] or 1
+    for _, name in ipairs(path) do
+      key = key .. "\0" .. tostring(name)
+      line = found[key] or line
+    end
+    return line
+  end
+end
+
+return M

@@ -1,0 +1,183 @@
+--- Turns policy files into policies that can decide, or into errors.
+
+local assemble = require("fulcio.assemble")
+local compile = require("fulcio.compile")
+local issuer = require("fulcio.issuer")
+local lines = require("fulcio.lines")
+local provider = require("fulcio.provider")
+local shelf = require("fulcio.shelf")
+local template = require("fulcio.template")
+local words = require("fulcio.words")
+
+local M = {}
+
+local Loader = {}
+Loader.__index = Loader
+
+function Loader:fail(file, line, message)
+  self.errors[#self.errors + 1] = { file = file, line = line,
+                                    message = message }
+end
+
+-- A function that reports what is wrong at a path of a file.
+function Loader:reporter(source)
+  local line_of = source.text and lines.of(source.text)
+  return function(path, message)
+    self:fail(source.name, line_of and line_of(path) or 1, message)
+  end
+end
+
+-- The table a source holds or returns; nil after a report.
+function Loader:data(source)
+  if source.data then return source.data end
+  local data, message = self.sandbox:load(source.name, source.text)
+  if data ~= nil or not message then return data or {} end
+  self.errors[#self.errors + 1] = words.fault(source.name, message)
+end
+
+function Loader:piece(source, kind)
+  local data = self:data(source)
+  if not data then return nil end
+  local report = self:reporter(source)
+  local import = source.import or {}
+  local piece = compile.piece(data, report, {
+    kind = kind, name = source.name, importer = source.import ~= nil,
+    forms = import.forms, matchers = import.matchers,
+    empty_default = import.empty_default,
+  })
+  return piece, report, data
+end
+
+-- The piece of a provider, loaded once; nil after a report.
+function Loader:provider(name, source, report)
+  if self.providers[name] == nil then
+    local file, message = shelf.find("providers", name, source.dir,
+                                     self.options.providers)
+    if not file then
+      report({ "provider" }, message)
+      return nil
+    end
+    self.providers[name] = self:piece(file, "provider") or false
+  end
+  return self.providers[name] or nil
+end
+
+-- The template of a name, loaded once; nil after a report.
+function Loader:template(name, source, report)
+  if self.templates[name] == nil then
+    local file, message = shelf.find("templates", name, source.dir,
+                                     self.options.templates)
+    if not file then
+      report({ "template" }, message)
+      return nil
+    end
+    local found, errors = template.load(file.name, file.text, self.sandbox)
+    for _, wrong in ipairs(errors or {}) do
+      self.errors[#self.errors + 1] = wrong
+    end
+    self.templates[name] = found or false
+  end
+  local found = self.templates[name] or nil
+  if found and found.ca then
+    report({ "template" }, ('template "%s" is for a ca'):format(name))
+  end
+  return found
+end
+
+-- What only a policy has: whom it trusts, and that it says so.
+function Loader:standing(piece, data, report)
+  piece.issuers = issuer.issuers(data.issuer, report, self.options)
+  piece.audiences = issuer.audiences(data.audience, report)
+  if data.must == nil then
+    report({}, "must is missing: name the claims that a token needs, or"
+      .. " write must = anyone")
+  end
+end
+
+function Loader:add(source)
+  local piece, report, data = self:piece(source, "policy")
+  if not piece then return end
+  self:standing(piece, data, report)
+  local merged = piece
+  if piece.provider then
+    local under = self:provider(piece.provider, source, report)
+    if not under then return end
+    merged = provider.merge(under, piece, report)
+  end
+  if not merged.san and data.san == nil then
+    report({}, "san is missing: name a provider, or write"
+      .. ' san = { uri = "{sub}" }')
+  end
+  local policy = assemble.policy(merged, report)
+  if not policy then return end
+  policy.certificate = self:template(policy.template or "leaf", source,
+                                     report)
+  local import = source.import or {}
+  policy.explain, policy.ca_pem = import.explain, import.ca_pem
+  policy.configuration = import.configuration
+  policy.dir, policy.report = source.dir, report
+  self.policies[#self.policies + 1] = policy
+end
+
+local function shares(list, other, key)
+  for _, a in ipairs(list) do
+    for _, b in ipairs(other) do
+      if (key and a[key] or a) == (key and b[key] or b) then return true end
+    end
+  end
+  return false
+end
+
+-- `must = anyone` beside another policy of the same pair would make one of
+-- the two useless; and one issuer has one CA.
+local function check_pair(a, b)
+  if not shares(a.issuers, b.issuers, "text") then return end
+  if (a.anyone or b.anyone) and shares(a.audiences, b.audiences) then
+    local one, other = a, b
+    if not a.anyone then one, other = b, a end
+    one.report({ "must" }, ("must = anyone beside %s, which is for the same"
+      .. " issuer and audience"):format(other.name))
+  end
+  for _, field in ipairs({ "ca_file", "internal" }) do
+    if a[field] ~= b[field] then
+      b.report({ field }, ("%s differs from that in %s, which is for the"
+        .. " same issuer"):format(field, a.name))
+    end
+  end
+end
+
+function Loader:check_pairs()
+  for i, a in ipairs(self.policies) do
+    for j = i + 1, #self.policies do check_pair(a, self.policies[j]) end
+  end
+end
+
+local function by_place(a, b)
+  if a.file ~= b.file then return a.file < b.file end
+  if a.line ~= b.line then return a.line < b.line end
+  return a.message < b.message
+end
+
+--- Loads sources into { policies, sandbox, errors }; the errors are sorted
+--- by file and line, and the policies are of use only without them.
+function M.load(sources, options)
+  local loader = setmetatable({
+    errors = {}, policies = {}, providers = {}, templates = {},
+    options = options or {}, sandbox = words.sandbox(),
+  }, Loader)
+  local ordered, seen = {}, {}
+  for i, source in ipairs(sources) do ordered[i] = source end
+  table.sort(ordered, function(a, b) return a.name < b.name end)
+  for _, source in ipairs(ordered) do
+    if seen[source.name] then
+      loader:fail(source.name, 1, "there are two policies of this name")
+    end
+    seen[source.name] = true
+    loader:add(source)
+  end
+  loader:check_pairs()
+  table.sort(loader.errors, by_place)
+  return loader
+end
+
+return M

@@ -1,0 +1,192 @@
+--- Policies: who gets a certificate, and what it says.
+---
+--- `load` turns files into a set, or says everything that is wrong with
+--- them; a set answers which issuers it trusts and decides on claims.
+
+local claims = require("fulcio.claims")
+local engine = require("fulcio.engine")
+local grant = require("fulcio.grant")
+local issuer = require("fulcio.issuer")
+local listing = require("fulcio.listing")
+local loader = require("fulcio.loader")
+local refusal = require("fulcio.refusal")
+local shelf = require("fulcio.shelf")
+
+local M = {}
+
+local Set = {}
+Set.__index = Set
+
+-- The policies for an issuer: those that name it, then those whose glob
+-- does, each by file name.
+function Set:of_issuer(iss)
+  local exact, globs = self.exact[iss] or {}, {}
+  for _, policy in ipairs(self.policies) do
+    for _, entry in ipairs(policy.issuers) do
+      if entry.pattern and issuer.fits(entry, iss) then
+        globs[#globs + 1] = policy
+        break
+      end
+    end
+  end
+  return exact, globs
+end
+
+-- Absolute, or beside the policy that names it.
+local function ca_file_of(policy)
+  local file = policy.ca_file
+  if not file or file:sub(1, 1) == "/" or not policy.dir then return file end
+  return policy.dir .. "/" .. file
+end
+
+--- What is known of an issuer before its token is trusted: { audiences =
+--- { sigstore = true }, ca_file, ca_pem, internal, wildcard, exact }; nil
+--- when no policy is for it.
+function Set:match(iss)
+  local exact, globs = self:of_issuer(iss)
+  local first = exact[1] or globs[1]
+  if not first then return nil end
+  local audiences = {}
+  for _, list in ipairs({ exact, globs }) do
+    for _, policy in ipairs(list) do
+      for _, audience in ipairs(policy.audiences) do
+        audiences[audience] = true
+      end
+    end
+  end
+  return {
+    audiences = audiences,
+    ca_file = ca_file_of(first), ca_pem = first.ca_pem,
+    internal = first.internal or false,
+    exact = exact[1] ~= nil, wildcard = exact[1] == nil,
+  }
+end
+
+local function for_audience(policy, aud)
+  for _, one in ipairs(type(aud) == "table" and aud or { aud }) do
+    for _, wanted in ipairs(policy.audiences) do
+      if one == wanted then return true end
+    end
+  end
+  return false
+end
+
+-- The failing claims of `must`, as names and as lines for the log.
+local function unmet(policy, token)
+  local names, wanted, absent = {}, {}, true
+  for _, must in ipairs(policy.must) do
+    local value, both = claims.find(token, must.claim)
+    if both then
+      return names, { must.claim .. " is there twice" }, "claim_invalid"
+    end
+    if value == nil or not must.test(value) then
+      names[#names + 1] = must.claim
+      wanted[#wanted + 1] = must.claim .. ": " .. must.wanted
+      absent = absent and value == nil
+    end
+  end
+  if #names == 0 then return nil end
+  return names, wanted, absent and "claim_missing" or "must_not_met"
+end
+
+-- Whether a policy is the one for this token: true, or nil, a refusal, and
+-- true when no other policy may be tried.
+function Set:holds(policy, token)
+  local names, wanted, code = unmet(policy, token)
+  if code then
+    return nil, refusal(code, {
+      client = { claim = table.concat(names, ", ") },
+      log = { policy = policy.name, must = table.concat(wanted, "; ") },
+    }), code == "claim_invalid"
+  end
+  local plain = policy.checks[1] and claims.plain(token)
+  for _, check in ipairs(policy.checks) do
+    local ok, why, failure = self.sandbox:call(check.handle, plain)
+    if ok ~= true then
+      return nil, refusal("check_refused", {
+        log = { policy = policy.name, file = check.file,
+                detail = type(why) == "string" and why or nil },
+      }), failure ~= nil
+    end
+  end
+  return true
+end
+
+-- How near a refusal came to a certificate.
+local nearness = { claim_missing = 1, must_not_met = 2, check_refused = 3 }
+
+--- Decides on verified claims: a grant { policy, san, extensions,
+--- challenge, template, issuer, subject }, or nil and a refusal.
+function Set:decide(token)
+  local exact, globs = self:of_issuer(token.iss)
+  local best
+  for _, list in ipairs({ exact, globs }) do
+    for _, policy in ipairs(list) do
+      if for_audience(policy, token.aud) then
+        local ok, refused, final = self:holds(policy, token)
+        if ok then return grant.fill(policy, token) end
+        if final then return nil, refused end
+        if not best or nearness[refused.code] > nearness[best.code] then
+          best = refused
+        end
+      end
+    end
+  end
+  if best then return nil, best end
+  local known = exact[1] or globs[1]
+  return nil, refusal(known and "wrong_audience" or "unknown_issuer", {
+    log = { issuer = tostring(token.iss) } })
+end
+
+--- What the configuration address says: a list of { issuer or wildcard,
+--- audience, challenge_claim, type, spiffe_trust_domain, subject_domain,
+--- skip_email_verification }.
+function Set:issuers()
+  return listing.of(self.policies)
+end
+
+local function index(policies)
+  local exact = {}
+  for _, policy in ipairs(policies) do
+    for _, entry in ipairs(policy.issuers) do
+      if not entry.pattern then
+        local list = exact[entry.text] or {}
+        exact[entry.text] = list
+        if list[#list] ~= policy then list[#list + 1] = policy end
+      end
+    end
+  end
+  return exact
+end
+
+--- Loads sources, { name, text, dir } each, into a set; nil and all errors,
+--- { file, line, message } each. Options: providers and templates (where to
+--- look besides the usual places), development, loopback.
+function M.load(sources, options)
+  local loaded = loader.load(sources, options)
+  if #loaded.errors > 0 then return nil, loaded.errors end
+  return setmetatable({ policies = loaded.policies,
+                        exact = index(loaded.policies),
+                        sandbox = loaded.sandbox }, Set)
+end
+
+--- Reads a folder's policies, `*.lua` in it, as sources for `load`.
+function M.read(dir)
+  local names, message, code = engine.system.list(dir)
+  if not names then return nil, message, code end
+  local sources = {}
+  for _, name in ipairs(names) do
+    if name:find("%.lua$") then
+      local text
+      text, message = shelf.read(dir .. "/" .. name)
+      if not text then return nil, message, "no_file" end
+      sources[#sources + 1] = { name = name, text = text, dir = dir }
+    end
+  end
+  if #sources == 0 then
+    return nil, dir .. ": no policies in it (*.lua)", "no_file"
+  end
+  return sources
+end
+
+return M

@@ -1,0 +1,78 @@
+--- Where providers and templates are looked for, by name.
+---
+--- In what the options give (a folder, folders, or texts by name), in the
+--- folder of the policy, beside it, then among the shipped ones.
+
+local engine = require("fulcio.engine")
+local nearest = require("fulcio.nearest")
+
+local M = {}
+
+-- This file is lua/fulcio/shelf.lua; policies/ stands beside lua/.
+local here = debug.getinfo(1, "S").source:match("^@(.*)lua/fulcio/[^/]*$")
+
+--- Folder of the policies that come with the program.
+M.shipped = (here or "") .. "policies"
+
+--- The text of a file, nil and a message.
+function M.read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text
+  text, message = file:read("*a")
+  file:close()
+  if not text then return nil, message end
+  return text
+end
+
+-- The folders that may hold files of a kind, in order.
+local function folders(kind, dir, given)
+  local list = {}
+  if type(given) == "string" then list[1] = given end
+  for _, folder in ipairs(type(given) == "table" and given or {}) do
+    list[#list + 1] = folder
+  end
+  if dir then
+    list[#list + 1] = dir .. "/" .. kind
+    list[#list + 1] = dir .. "/../" .. kind
+  end
+  list[#list + 1] = M.shipped .. "/" .. kind
+  return list
+end
+
+local function known(list, given)
+  local names = {}
+  for _, folder in ipairs(list) do
+    for _, file in ipairs(engine.system.list(folder) or {}) do
+      names[#names + 1] = file:match("^(.*)%.lua$")
+    end
+  end
+  for name in pairs(type(given) == "table" and given or {}) do
+    if type(name) == "string" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Finds `name` of a kind ("providers" or "templates"): { name, text }, or
+--- nil and a message. `dir` is the folder of the policy that asks.
+function M.find(kind, name, dir, given)
+  if type(given) == "table" and type(given[name]) == "string" then
+    return { name = kind .. "/" .. name .. ".lua", text = given[name] }
+  end
+  local list = folders(kind, dir, given)
+  if name:find("^[%w_-]+$") then
+    for _, folder in ipairs(list) do
+      local path = folder .. "/" .. name .. ".lua"
+      local text = M.read(path)
+      if text then
+        return { name = kind .. "/" .. name .. ".lua", text = text,
+                 path = path }
+      end
+    end
+  end
+  return nil, ('there is no %s "%s"%s'):format(kind:sub(1, -2), name,
+    nearest.hint(name, known(list, given)))
+end
+
+return M
