@@ -4,6 +4,7 @@
 #   deps     installs what `all` and `serve` need (Debian 12, apt-get)
 #   all      builds build/fulcio and build/engine.so
 #   serve    a CA, its log and an issuer to try them with, on this machine
+#            (DATA=build/serve keeps its keys; PORT, ISSUER_PORT, LOG_PORT)
 #   test     every spec, the real clients among them
 #   check    format, lint, lengths, documentation, links
 #   san      the specs under AddressSanitizer and UBSan
@@ -26,7 +27,7 @@ LIBS    = $(filter-out -llua%,$(shell pkg-config --libs $(LIBRARIES))) -ldl
 RELRO  := -Wl,-z,relro,-z,now
 # Debian's folders for Lua modules, the only ones the program looks in
 # besides its own.
-PLACES := -DLUA_MODULES='"$(shell pkg-config --variable=INSTALL_LMOD \
+PLACES  = -DLUA_MODULES='"$(shell pkg-config --variable=INSTALL_LMOD \
             lua$(LUA))"' \
           -DLUA_C_MODULES='"$(shell pkg-config --variable=INSTALL_CMOD \
             lua$(LUA))"'
@@ -91,6 +92,31 @@ endef
 deps: ; $(call packages,$(DEPS))
 test-deps: ; $(call packages,$(DEPS) $(TEST_DEPS))
 check-deps: ; $(call packages,$(DEPS) $(CHECK_DEPS))
+
+# Running and installing -----------------------------------------------
+
+DATA ?= build/serve
+export PORT ISSUER_PORT LOG_PORT GRPC_PORT METRICS_PORT
+
+serve: deps
+	@$(MAKE) --no-print-directory -s all
+	@exec examples/serve.bash $(BUILD)/fulcio $(DATA)
+
+# The engine goes where lua$(LUA) looks for it, so that other hosts of Lua
+# can require it too; the program has its own copy inside.
+ROOT   = $(DESTDIR)$(PREFIX)
+SHARED = $(ROOT)/share/fulcio
+
+install: all
+	install -d $(ROOT)/bin $(SHARED)/lua/fulcio/ca $(SHARED)/policies \
+	  $(ROOT)/lib/lua/$(LUA)/fulcio $(ROOT)/share/lua/$(LUA)
+	install -m 755 $(BUILD)/fulcio $(ROOT)/bin/fulcio
+	install -m 644 $(BUILD)/engine.so $(ROOT)/lib/lua/$(LUA)/fulcio/engine.so
+	cd lua && find fulcio -name '*.lua' \
+	  -exec install -D -m 644 {} $(abspath $(SHARED))/lua/{} \;
+	cd policies && find . -type f \
+	  -exec install -D -m 644 {} $(abspath $(SHARED))/policies/{} \;
+	ln -sfn ../../fulcio/lua/fulcio $(ROOT)/share/lua/$(LUA)/fulcio
 
 # Specs ----------------------------------------------------------------
 
@@ -161,5 +187,5 @@ format:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all deps test-deps check-deps test san check check-now check-format \
+.PHONY: all serve install deps test-deps check-deps test san check check-now check-format \
         check-tidy check-cppcheck check-luacheck check-house format clean

@@ -1,12 +1,17 @@
 --- Gets a certificate with a key made for it, verifies it and shows it.
 ---
---- Usage: build/fulcio run examples/sign.lua FULCIO ISSUER LOG_KEY [CLAIMS]
---- FULCIO and ISSUER are URLs, LOG_KEY the log's public key (a PEM file).
+--- Usage: build/fulcio run examples/sign.lua FULCIO ISSUER TRUST [CLAIMS]
+--- FULCIO and ISSUER are URLs. TRUST is the directory that `make serve` keeps:
+--- the root is trusted as ca/root.pem, the log's key as ctlog.pub.pem.
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
-local fulcio, issuer, log_key, claims = ...
+local fulcio, issuer, trust, claims = ...
 claims = claims or '{"sub":"alice@example.com","email":"alice@example.com"}'
+
+local function read(name)
+  return assert(io.open(trust .. "/" .. name)):read("a")
+end
 
 local function call(request)
   local response = assert(engine.http.request(request))
@@ -19,7 +24,7 @@ local function verify_sct(leaf, above)
   local skimmed = assert(engine.x509.skim(leaf.der))
   local list = assert(skimmed.sct_list, "there is no SCT in the certificate")
   local sct = assert(engine.sct.parse(engine.sct.parse_list(list)[1]))
-  local log = assert(engine.pkey.parse(assert(io.open(log_key)):read("a")))
+  local log = assert(engine.pkey.parse(read("ctlog.pub.pem")))
   assert(sct.log_id == engine.bytes.sha256(log:spki()), "another log's SCT")
   local signed = engine.sct.leaf({ kind = "precert", tbs = skimmed.defanged,
     timestamp_ms = sct.timestamp_ms, extensions = sct.extensions,
@@ -49,6 +54,7 @@ local pems = answer.signedCertificateEmbeddedSct.chain.certificates
 local chain = assert(engine.x509.parse(table.concat(pems, "\n")))
 local leaf = chain[1]
 
+assert(chain[#chain].pem == read("ca/root.pem"), "it comes from another CA")
 assert(engine.x509.verify(chain, { time = engine.system.now(),
   usage = "code_signing" }))
 assert(leaf:pkey():spki() == key:spki(), "it certifies another key")
