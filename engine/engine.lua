@@ -425,7 +425,10 @@ engine.uri = {}
 ---@field fragment? string
 ---@field text string
 
---- Parses as Go's net/url does; `text` is how it prints it again.
+--- Parses as Go's net/url does; `text` is how it prints it again. `path`
+--- and `fragment` are decoded, `user` ("name:password") and `query` are as
+--- printed; `host` has no port and no brackets. What is empty is absent,
+--- except `path`, and the user of "https://@host".
 ---@param text string
 ---@return fulcio.uri|nil
 ---@return string? message in Go's words
