@@ -4,8 +4,6 @@ local engine = require("fulcio.engine")
 local uri = engine.uri
 local go = dofile("spec/fixtures/uri.lua")
 
-local unpack = table.unpack or unpack
-
 describe("uri.parse", function()
   it("reads and prints what Go reads and prints", function()
     for _, case in ipairs(go.parsed) do
@@ -68,7 +66,7 @@ end)
 describe("uri.join", function()
   it("joins and cleans as Go does", function()
     for _, case in ipairs(go.joined) do
-      local text, message, code = uri.join(unpack(case[1]))
+      local text, message, code = uri.join(table.unpack(case[1]))
       assert.equal(case[2], text)
       assert.equal(case.error, message)
       assert.equal(case.error and "bad_uri", code)
