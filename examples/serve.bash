@@ -39,7 +39,7 @@ children+=($!)
 serving() (
   exec 3<>"/dev/tcp/127.0.0.1/$port" &&
     printf 'GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' \
-      "127.0.0.1:$port" >&3 && grep -q SERVING <&3
+      "127.0.0.1:$port" >&3 && grep -q '"SERVING"' <&3
 ) 2>/dev/null
 
 alive() { kill -0 "${children[0]}" && kill -0 "${children[1]}"; } 2>/dev/null

@@ -31,11 +31,11 @@ function M.preflight(request)
   local headers = request.headers
   local method = headers["access-control-request-method"]
   if request.method ~= "OPTIONS" or not method then return nil end
-  local answer = { Vary = VARY }
+  local answer = { vary = VARY }
   if permitted(request) then
-    answer["Access-Control-Allow-Origin"] = "*"
-    answer["Access-Control-Allow-Methods"] = method
-    answer["Access-Control-Allow-Headers"] =
+    answer["access-control-allow-origin"] = "*"
+    answer["access-control-allow-methods"] = method
+    answer["access-control-allow-headers"] =
       headers["access-control-request-headers"]
   end
   return { status = 204, headers = answer, body = "" }
@@ -44,9 +44,9 @@ end
 --- Adds to an answer what every one needs.
 function M.apply(request, response)
   local headers = response.headers
-  headers.Vary = "Origin"
+  headers.vary = "Origin"
   if request.headers.origin and methods[request.method] then
-    headers["Access-Control-Allow-Origin"] = "*"
+    headers["access-control-allow-origin"] = "*"
   end
   return response
 end

@@ -25,8 +25,10 @@ end
 
 local M = {}
 
---- The flags of a command for people, with their defaults.
+--- The flags of a command for people, with their defaults; nil when it has
+--- none.
 function M.flags(command)
+  if not flags[command] then return nil end
   local lines = {}
   for _, group in ipairs(flags[command]) do
     lines[#lines + 1] = group.title .. ":"

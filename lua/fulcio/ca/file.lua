@@ -1,0 +1,67 @@
+--- A CA whose chain and key are PEM files.
+
+local chain = require("fulcio.ca.chain")
+local engine = require("fulcio.engine")
+local software = require("fulcio.ca.software")
+
+local function required(options)
+  for _, name in ipairs({ "fileca-cert", "fileca-key" }) do
+    if (options[name:gsub("-", "_")] or "") == "" then
+      return nil, ("--%s must be set when using fileca"):format(name)
+    end
+  end
+  return true
+end
+
+local function read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, message end
+  local text = file:read("*a")
+  file:close()
+  if not text then return nil, path .. ": cannot be read" end
+  return text
+end
+
+-- Size and time of what a path leads to, which change with a write, a file
+-- renamed over it, or a symlink that is swapped.
+local function stamp(path)
+  local found = engine.system.stat(path)
+  if not found then return "none" end
+  return ("%d@%.9f"):format(found.size, found.mtime)
+end
+
+local M = {}
+
+--- A text that changes when either file does.
+function M.stamp(options)
+  return stamp(options.fileca_cert) .. " " .. stamp(options.fileca_key)
+end
+
+--- Opens `fileca_cert` and `fileca_key`, which must belong together and
+--- form a chain that may sign code signing certificates now. `pem` stands
+--- in for the text of `fileca_cert`. nil and a message naming the file.
+function M.open(options, pem)
+  local ok, message = required(options)
+  if not ok then return nil, message end
+  pem, message = pem or read(options.fileca_cert)
+  if not pem then return nil, message end
+  local certificates, key
+  certificates, message = engine.x509.parse(pem)
+  if not certificates then
+    return nil, ("%s: %s"):format(options.fileca_cert, message)
+  end
+  key, message = engine.pkey.open(options.fileca_key,
+                                  options.fileca_key_passwd)
+  if not key then
+    return nil, ("%s: %s"):format(options.fileca_key, message)
+  end
+  ok, message = chain.check(certificates, key, engine.system.now())
+  if not ok then
+    return nil, ("%s: %s"):format(options.fileca_cert, message)
+  end
+  local ca = software.new(certificates, key)
+  ca.pem = pem
+  return ca
+end
+
+return M

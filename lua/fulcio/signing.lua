@@ -1,0 +1,93 @@
+--- Issues one certificate and returns its chain, leaf first.
+--- A step that fails throws its refusal; only server.lua catches it.
+
+local engine = require("fulcio.engine")
+local log = require("fulcio.log")
+local metrics = require("fulcio.metrics")
+local proof = require("fulcio.proof")
+local refusal = require("fulcio.refusal")
+local reply = require("fulcio.reply")
+local request = require("fulcio.request")
+local template = require("fulcio.template")
+local token = require("fulcio.token")
+local trust = require("fulcio.trust")
+
+local monotonic = engine.system.monotonic
+
+-- Counts the time a stage took that began at `since`; returns the time now.
+local function lap(stage, since)
+  local now = monotonic()
+  metrics.observe("fulcio_stage_seconds", now - since, stage)
+  return now
+end
+
+-- No certificate outlives the chain it hangs on.
+local function alive(ca, grant, now)
+  if now + grant.template.lifetime <= ca.expires then return true end
+  return nil, refusal("ca_unavailable", { log = {
+    error = "the CA's chain ends before the certificate would" } })
+end
+
+local function sign(ca, tbs)
+  local der, message, code = ca:sign(tbs)
+  if der then return der end
+  local gone = code == "hsm_gone" or code == "hsm_busy"
+  return nil, refusal(gone and "ca_unavailable" or "ca_failed", {
+    log = { error = message, code = code } })
+end
+
+-- The certificate with its SCT in it, or without one when there is no log.
+local function certify(context, ca, draft)
+  if not context.log then return assert(sign(ca, draft:plain())) end
+  local at = monotonic()
+  local precert = assert(sign(ca, draft:poisoned()))
+  at = lap("precertificate", at)
+  local sct = assert(context.log:submit(precert, ca.chain, "precert"))
+  at = lap("log", at)
+  local leaf = assert(sign(ca, draft:stamped(engine.sct.list({ sct }))))
+  lap("certificate", at)
+  return leaf
+end
+
+local function record(grant, draft, key)
+  metrics.issued(grant.issuer)
+  log.info("certificate issued", {
+    serial = draft.serial, issuer = grant.issuer, subject = grant.subject,
+    san = grant.san.value, policy = grant.policy, public_key = key.name,
+  })
+end
+
+local M = {}
+
+--- Issues a certificate for `asked`: token, and public_key with proof or
+--- csr. The answer has `chain` (PEM texts without final newline, leaf
+--- first) and `embedded`: whether the leaf has its SCT in it.
+function M.issue(context, asked)
+  local ca, now, at = context.ca, engine.system.now(), monotonic()
+  local claims = assert(token.verify(asked.token, context.policies,
+                                     context.issuers, now))
+  at = lap("token", at)
+  local grant = assert(context.policies:decide(claims))
+  at = lap("policy", at)
+  local key = assert(proof.verify(asked, grant, context.algorithms))
+  lap("proof", at)
+  assert(alive(ca, grant, now))
+  local draft = assert(template.fill(grant, key, ca.chain[1], now))
+  local leaf = certify(context, ca, draft)
+  record(grant, draft, key)
+  local chain = { (engine.draft.pem(leaf):gsub("\n$", "")) }
+  for i, pem in ipairs(trust.chain(ca)) do chain[i + 1] = pem end
+  return { chain = chain, embedded = context.log ~= nil }
+end
+
+--- POST /api/v2/signingCert
+function M.v2(http, context)
+  return reply.certificate_v2(M.issue(context, request.v2(http)))
+end
+
+--- POST /api/v1/signingCert
+function M.v1(http, context)
+  return reply.certificate_v1(M.issue(context, request.v1(http)))
+end
+
+return M

@@ -1,0 +1,91 @@
+--- What a verifier must trust, and whom this CA believes.
+
+local json = require("fulcio.json")
+local reply = require("fulcio.reply")
+
+-- What is computed of a CA or a policy set once, for as long as it is used.
+local texts = setmetatable({}, { __mode = "k" })
+
+local function once(object, name, make)
+  local made = texts[object]
+  if not made then
+    made = {}
+    texts[object] = made
+  end
+  if not made[name] then made[name] = make(object) end
+  return made[name]
+end
+
+local function trimmed(certificate)
+  return (certificate.pem:gsub("%s+$", ""))
+end
+
+local function chain(ca)
+  local pems = {}
+  for i, certificate in ipairs(ca.chain) do pems[i] = trimmed(certificate) end
+  return pems
+end
+
+local function bundle(ca)
+  local chains = json.list({})
+  for i, certificates in ipairs(ca:bundle()) do
+    local pems = json.list({})
+    for j, certificate in ipairs(certificates) do
+      pems[j] = certificate.pem
+    end
+    chains[i] = { certificates = pems }
+  end
+  return json.encode({ chains = chains })
+end
+
+-- Every chain, a blank line between two certificates.
+local function roots(ca)
+  local pems = {}
+  for _, certificates in ipairs(ca:bundle()) do
+    for _, certificate in ipairs(certificates) do
+      pems[#pems + 1] = trimmed(certificate)
+    end
+  end
+  return table.concat(pems, "\n\n")
+end
+
+local function configuration(policies)
+  local issuers = json.list({})
+  for i, issuer in ipairs(policies:issuers()) do
+    issuers[i] = {
+      issuerUrl = issuer.issuer,
+      wildcardIssuerUrl = issuer.wildcard,
+      audience = issuer.audience or "",
+      challengeClaim = issuer.challenge_claim or "",
+      spiffeTrustDomain = issuer.spiffe_trust_domain or "",
+      issuerType = issuer.type or "",
+      subjectDomain = issuer.subject_domain or "",
+      skipEmailVerification = issuer.skip_email_verification or false,
+    }
+  end
+  return json.encode({ issuers = issuers })
+end
+
+local M = {}
+
+--- A CA's chain as PEM texts without final newline.
+function M.chain(ca)
+  return once(ca, "chain", chain)
+end
+
+--- GET /api/v2/trustBundle
+function M.bundle(_, context)
+  return reply.json(once(context.ca, "bundle", bundle))
+end
+
+--- GET /api/v1/rootCert
+function M.root(_, context)
+  return reply.pem(once(context.ca, "roots", roots))
+end
+
+--- GET /api/v2/configuration
+function M.configuration(_, context)
+  return reply.json(once(context.policies, "configuration", configuration))
+end
+
+return M

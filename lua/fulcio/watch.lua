@@ -1,0 +1,85 @@
+--- Files that the supervisor looks at for all: when they change and are
+--- good, it publishes what they say; else all keep what they have.
+
+local engine = require("fulcio.engine")
+local file = require("fulcio.ca.file")
+local json = require("fulcio.json")
+local log = require("fulcio.log")
+local policyset = require("fulcio.policyset")
+
+local Watch = {}
+Watch.__index = Watch
+
+local function publish(world)
+  world.generation = engine.server.publish(json.encode({
+    chain = world.ca.pem, sources = world.sources,
+    revision = world.sources.revision,
+  }))
+end
+
+local function reload_ca(world)
+  local ca, message = file.open(world.options)
+  if not ca then
+    log.error("the CA stays as it was", { error = message })
+    return false
+  end
+  world.ca = ca
+  log.info("the CA's chain and key are new", {
+    serial = ca.chain[1].serial, subject = ca.chain[1].subject })
+  return true
+end
+
+local function reload_policies(world)
+  local sources, message = policyset.read(world.options)
+  local policies, errors = nil, { message }
+  if sources then
+    policies, errors = policyset.load(sources, world.options)
+  end
+  if not policies then
+    for _, wrong in ipairs(errors) do
+      log.error("the policies stay as they were", { error = wrong })
+    end
+    return false
+  end
+  sources.revision = world.sources.revision + 1
+  world.policies, world.sources = policies, sources
+  log.info("the policies are new", { files = #sources })
+  return true
+end
+
+function Watch:stamps()
+  return {
+    ca = self.files and file.stamp(self.world.options) or "",
+    policies = policyset.stamp(self.world.options),
+  }
+end
+
+--- Looks once. `forced`: loads everything, changed or not.
+function Watch:look(forced)
+  local before, now, changed = self.seen, self:stamps(), false
+  self.seen = now
+  if self.files and (forced or self.changes and now.ca ~= before.ca) then
+    changed = reload_ca(self.world)
+  end
+  if forced or now.policies ~= before.policies then
+    changed = reload_policies(self.world) or changed
+  end
+  if changed then publish(self.world) end
+end
+
+local M = {}
+
+--- Watches the files of `world.options`: the policies', and a CA's when
+--- `--fileca-watch` is on. To be made before they are loaded.
+function M.new(world)
+  local options = world.options
+  local watch = setmetatable({
+    world = world,
+    files = options.ca == "fileca",
+    changes = options.fileca_watch,
+  }, Watch)
+  watch.seen = watch:stamps()
+  return watch
+end
+
+return M

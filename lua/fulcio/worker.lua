@@ -1,0 +1,119 @@
+--- A process that answers requests, and what they share.
+
+local ctclient = require("fulcio.ctclient")
+local engine = require("fulcio.engine")
+local file = require("fulcio.ca.file")
+local health = require("fulcio.health")
+local issuers = require("fulcio.issuers")
+local log = require("fulcio.log")
+local metrics = require("fulcio.metrics")
+local policyset = require("fulcio.policyset")
+local refusal = require("fulcio.refusal")
+local reply = require("fulcio.reply")
+local server = require("fulcio.server")
+
+local M = {}
+
+-- The log that certificates go to, nil when there is none.
+local function open_log(world)
+  local options = world.options
+  if options.ct_log_url == "" then return nil end
+  return ctclient.new(world.ct)
+end
+
+local function gauges(context)
+  metrics.gauge("fulcio_build_info", function() return 1 end, engine.version)
+  metrics.gauge("fulcio_ca_up", function()
+    return context.ca:ready(health.LIFETIME) and 1 or 0
+  end)
+  if context.log then
+    metrics.gauge("fulcio_ct_up", function()
+      return context.log:ready() and 1 or 0
+    end)
+  end
+end
+
+--- What requests share, from what the supervisor has prepared.
+function M.context(world)
+  local context = {
+    options = world.options,
+    ca = world.ca,
+    policies = world.policies,
+    sources = world.sources,
+    generation = world.generation,
+    algorithms = world.algorithms,
+    log = open_log(world),
+    issuers = issuers.new({ development = world.options.development }),
+  }
+  gauges(context)
+  return context
+end
+
+local function take_chain(context, pem)
+  local ca, message = file.open(context.options, pem)
+  if ca then
+    context.ca = ca
+  else
+    log.error("the CA stays as it was", { error = message })
+  end
+end
+
+local function take_policies(context, sources)
+  local policies, errors = policyset.load(sources, context.options)
+  if policies then
+    context.policies, context.sources = policies, sources
+    return
+  end
+  for _, message in ipairs(errors) do
+    log.error("the policies stay as they were", { error = message })
+  end
+end
+
+--- Takes what the supervisor has published since, if anything: what is
+--- under way goes on with what it began with.
+function M.refresh(context)
+  local text, generation = engine.server.published(context.generation)
+  if not text then return end
+  context.generation = generation
+  local news = engine.claims.parse(text)
+  if news.chain and news.chain ~= context.ca.pem then
+    take_chain(context, news.chain)
+  end
+  if news.revision ~= context.sources.revision then
+    news.sources.revision = news.revision
+    take_policies(context, news.sources)
+  end
+end
+
+local function metrics_page(request)
+  if request.method ~= "GET" then
+    return reply.refusal(refusal("method_not_allowed"))
+  end
+  return { status = 200, body = metrics.text(),
+           headers = { ["content-type"] = metrics.content_type } }
+end
+
+local function refuse(status)
+  return reply.refusal(refusal.of_status(status))
+end
+
+local function on_error(trace)
+  log.error("a request failed", { trace = trace })
+end
+
+--- Answers until it is told to stop.
+function M.run(world, listeners)
+  local context = M.context(world)
+  local options = world.options
+  engine.server.http(listeners.http, function(request)
+    M.refresh(context)
+    return server.handle(request, context)
+  end, { idle_seconds = options.idle_connection_timeout, refuse = refuse,
+         on_error = on_error })
+  engine.server.http(listeners.metrics, metrics_page, {
+    request_seconds = options.read_header_timeout, refuse = refuse,
+    on_error = on_error })
+  engine.server.run()
+end
+
+return M
