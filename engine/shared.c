@@ -1,0 +1,245 @@
+/* What all processes of the program see: counters, a published text, who
+** sits where. Nothing is locked, so a process may die at any moment. */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define COUNTERS 4096
+#define KEY_SIZE 240
+
+/* Two processes may make the same key at once: it then has two counters,
+** and counts() adds them up. */
+typedef struct Counter {
+  _Atomic uint64_t value; /* the bits of a double */
+  atomic_int size;        /* of the key; 0: not ready, perhaps never */
+  char key[KEY_SIZE];
+} Counter;
+
+typedef struct Seat {
+  atomic_int connections;
+  atomic_bool ready;
+} Seat;
+
+typedef struct Shared {
+  Seat seats[SEATS];
+  _Atomic uint64_t version; /* of the text; odd while it is written */
+  _Atomic uint64_t text_size;
+  atomic_int used;
+  Counter counters[COUNTERS];
+} Shared;
+
+static Shared *shared;
+static int text_fd = -1;
+static int seat;
+static char cache_key; /* registry: table of key --> index */
+
+void shared_open(void) {
+  if (shared != NULL) return;
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  text_fd = memfd_create("published", MFD_CLOEXEC);
+  if (shared == MAP_FAILED || text_fd < 0) abort();
+}
+
+/* seats ------------------------------------------------------------- */
+
+void shared_sit(int place) { seat = place; }
+
+void shared_clear(int place) {
+  atomic_store(&shared->seats[place].connections, 0);
+  atomic_store(&shared->seats[place].ready, false);
+}
+
+void shared_ready(void) {
+  atomic_store(&shared->seats[seat].ready, true);
+}
+
+bool shared_is_ready(int place) {
+  return atomic_load(&shared->seats[place].ready);
+}
+
+int shared_connections(int by) {
+  int total = 0;
+  atomic_fetch_add(&shared->seats[seat].connections, by);
+  for (int i = 0; i < SEATS; i++)
+    total += atomic_load_explicit(&shared->seats[i].connections,
+                                  memory_order_relaxed);
+  return total;
+}
+
+/* counters ---------------------------------------------------------- */
+
+static double to_double(uint64_t bits) {
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static uint64_t to_bits(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static void counter_add(Counter *counter, double by) {
+  uint64_t old = atomic_load(&counter->value);
+  while (!atomic_compare_exchange_weak(&counter->value, &old,
+                                       to_bits(to_double(old) + by)))
+    continue;
+}
+
+static int counters_used(void) {
+  int used = atomic_load(&shared->used);
+  return used < COUNTERS ? used : COUNTERS;
+}
+
+/* Index of the key's counter, made if need be; -1: all are taken. */
+static int counter_find(const char *key, size_t size) {
+  int used = counters_used();
+  for (int i = 0; i < used; i++) {
+    Counter *counter = &shared->counters[i];
+    if (atomic_load(&counter->size) == (int)size &&
+        memcmp(counter->key, key, size) == 0)
+      return i;
+  }
+  if (used == COUNTERS) return -1;
+  int made = atomic_fetch_add(&shared->used, 1);
+  if (made >= COUNTERS) return -1;
+  memcpy(shared->counters[made].key, key, size);
+  atomic_store(&shared->counters[made].size, (int)size);
+  return made;
+}
+
+/* server.count(key [, by]) */
+static int server_count(lua_State *L) {
+  size_t size;
+  const char *key = luaL_checklstring(L, 1, &size);
+  double by = luaL_optnumber(L, 2, 1);
+  luaL_argcheck(L, size > 0 && size <= KEY_SIZE, 1,
+                "a key has 1 to 240 bytes");
+  shared_open();
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  lua_pushvalue(L, 1);
+  int known = lua_rawget(L, -2);
+  int index = (int)lua_tointeger(L, -1);
+  if (known == LUA_TNIL) {
+    index = counter_find(key, size);
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, index);
+    lua_rawset(L, -4);
+  }
+  if (index >= 0) counter_add(&shared->counters[index], by);
+  return 0;
+}
+
+static void push_number(lua_State *L, double value) {
+  lua_Integer whole = (lua_Integer)value;
+  if (value > -1e15 && value < 1e15 && (double)whole == value)
+    lua_pushinteger(L, whole);
+  else
+    lua_pushnumber(L, value);
+}
+
+/* server.counts() --> table */
+static int server_counts(lua_State *L) {
+  shared_open();
+  int used = counters_used();
+  lua_createtable(L, 0, used);
+  for (int i = 0; i < used; i++) {
+    Counter *counter = &shared->counters[i];
+    int size = atomic_load(&counter->size);
+    if (size == 0) continue;
+    lua_pushlstring(L, counter->key, (size_t)size);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    push_number(L, value + to_double(atomic_load(&counter->value)));
+    lua_rawset(L, -3);
+  }
+  return 1;
+}
+
+/* the published text ------------------------------------------------ */
+
+/* Into room that was allocated before, so only a signal can stop it. */
+static void write_text(const char *bytes, size_t size) {
+  size_t done = 0;
+  while (done < size) {
+    ssize_t part = pwrite(text_fd, bytes + done, size - done, (off_t)done);
+    if (part < 0 && errno != EINTR) abort();
+    if (part > 0) done += (size_t)part;
+  }
+}
+
+/* server.publish(bytes) --> generation */
+static int server_publish(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  shared_open();
+  if (size > 0 && posix_fallocate(text_fd, 0, (off_t)size) != 0)
+    return luaL_error(L, "no memory for the published text");
+  uint64_t version = atomic_fetch_add(&shared->version, 1);
+  write_text(bytes, size);
+  atomic_store(&shared->text_size, size);
+  atomic_fetch_add(&shared->version, 1);
+  lua_pushinteger(L, (lua_Integer)(version / 2 + 1));
+  return 1;
+}
+
+/* Pushes the text of one version; false when it changed meanwhile. */
+static bool push_text(lua_State *L, uint64_t version) {
+  luaL_Buffer buffer;
+  size_t size = atomic_load(&shared->text_size), done = 0;
+  char *bytes = luaL_buffinitsize(L, &buffer, size + 1);
+  while (done < size) {
+    ssize_t part = pread(text_fd, bytes + done, size - done, (off_t)done);
+    if (part <= 0) break;
+    done += (size_t)part;
+  }
+  luaL_pushresultsize(&buffer, done);
+  if (done == size && atomic_load(&shared->version) == version) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* server.published([known]) --> bytes | nil, generation */
+static int server_published(lua_State *L) {
+  lua_Integer known = luaL_optinteger(L, 1, 0);
+  shared_open();
+  for (;;) {
+    uint64_t version = atomic_load(&shared->version);
+    lua_Integer generation = (lua_Integer)(version / 2);
+    bool writing = version % 2 == 1;
+    if (generation == known && !writing) {
+      lua_pushnil(L);
+      lua_pushinteger(L, generation);
+      return 2;
+    }
+    if (!writing && push_text(L, version)) {
+      lua_pushinteger(L, generation);
+      return 2;
+    }
+    sched_yield();
+  }
+}
+
+void shared_register(lua_State *L) {
+  static const luaL_Reg functions[] = {
+    {"count", server_count},
+    {"counts", server_counts},
+    {"publish", server_publish},
+    {"published", server_published},
+    {NULL, NULL},
+  };
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
+  luaL_setfuncs(L, functions, 0);
+}
