@@ -41,10 +41,11 @@ $(BUILD)/%.o: engine/%.c | $(BUILD)
 	$(CC) $(FLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/main.o: FLAGS += $(PLACES)
+$(BUILD)/head.o: FLAGS += $(LLHTTP_FLAGS)
 
 # llhttp is compiled from the source that Debian's node-llhttp installs.
 LLHTTP := /usr/share/llhttp
-LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp
+LLHTTP_FLAGS := -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp
 $(BUILD)/llhttp.o: $(LLHTTP)/llhttp.c $(LLHTTP)/api.c $(LLHTTP)/http.c \
                    | $(BUILD)
 	for part in llhttp api http; do \

@@ -53,7 +53,7 @@ double loop_clock(void) {
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static struct timeval loop_span(double seconds) {
+struct timeval loop_span(double seconds) {
   if (!(seconds > 0)) seconds = 0;
   if (seconds > 1e9) seconds = 1e9;
   struct timeval span = {.tv_sec = (time_t)seconds};
@@ -140,7 +140,8 @@ static void task_ready(Task *task) {
   loop_base();
   *loop.ready_end = task;
   loop.ready_end = &task->next;
-  event_active(loop.ready_event, EV_TIMEOUT, 0);
+  struct timeval now = {0, 0};
+  event_add(loop.ready_event, &now);
 }
 
 static void grace_over(evutil_socket_t fd, short what, void *context);
@@ -151,7 +152,7 @@ struct event_base *loop_base(void) {
   if (loop.base == NULL) abort();
   loop.ready = NULL;
   loop.ready_end = &loop.ready;
-  loop.ready_event = event_new(loop.base, -1, 0, loop_turn, NULL);
+  loop.ready_event = evtimer_new(loop.base, loop_turn, NULL);
   loop.grace_event = evtimer_new(loop.base, grace_over, NULL);
   return loop.base;
 }

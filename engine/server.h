@@ -4,12 +4,15 @@
 
 #include "engine.h"
 
+#include <sys/time.h>
 #include <sys/types.h>
 
 /* loop.c ------------------------------------------------------------- */
 
 /* Seconds of a clock that never goes back. */
 double loop_clock(void);
+/* Not negative, at most 30 years. */
+struct timeval loop_span(double seconds);
 /* The state to call Lua with from an event callback; NULL: not running. */
 lua_State *loop_state(void);
 /* Told when the coroutine has ended: its results, or the error and its
@@ -29,5 +32,206 @@ bool loop_stopping(void);
 ** loop begins to run. */
 void loop_after_fork(pid_t master, double grace, void (*started)(void));
 void loop_register(lua_State *L);
+
+/* listener.c --------------------------------------------------------- */
+
+#define LISTENER_TYPE "fulcio.listener"
+typedef struct Listener {
+  int fd; /* -1: closed */
+  int port;
+  bool served;  /* server.http was called for it in this process */
+  pid_t opened; /* by which process, which removes the socket's file */
+  struct Listener *next;
+  char address[128];
+} Listener;
+typedef enum Listeners {
+  UNSERVED_LISTENERS, /* for which server.http was not called here */
+  TCP_LISTENERS,
+  ALL_LISTENERS
+} Listeners;
+void listeners_close(Listeners which);
+void listener_register(lua_State *L);
+
+/* connection.c ------------------------------------------------------- */
+
+typedef struct Connection Connection;
+typedef struct Request Request;
+typedef struct Response Response;
+
+/* How one version of HTTP uses a connection. */
+typedef struct Protocol {
+  const char *name;
+  /* There may be new bytes in connection->input. */
+  void (*feed)(Connection *connection);
+  /* Writes the answer; false when it cannot be written (the connection is
+  ** closed then). Called once a request, connection still there. */
+  bool (*respond)(Request *request, const Response *response);
+  /* The request was answered: frees it and goes on with what is next. */
+  void (*finish)(Request *request);
+  /* The request took longer to arrive than it may. */
+  void (*late)(Connection *connection);
+  /* The connection closes: let go of its requests. */
+  void (*leave)(Connection *connection);
+} Protocol;
+
+/* Connections that wait for the same thing, the longest first. */
+typedef struct Ageing {
+  Connection *first, **end;
+  double seconds;
+  void (*expire)(Connection *connection);
+  struct event *timer;
+} Ageing;
+
+/* A listener, who answers on it, and within which limits. */
+typedef struct Service {
+  Listener *listener;
+  int handler, refuse, on_error; /* registry references */
+  size_t max_header, max_body;
+  double request_seconds, idle_seconds;
+  int max_connections;
+  bool same_user;
+  struct event *accepting, *pause;
+  Ageing idle, reading, leaving;
+  int queued;          /* requests that have not started */
+  double service_time; /* mean seconds of the loop that one takes */
+  struct Service *next;
+} Service;
+
+struct Connection {
+  Service *service;
+  const Protocol *protocol; /* NULL until the first byte */
+  struct bufferevent *stream;
+  struct evbuffer *input;
+  Request *request; /* HTTP/1.1: the one that arrives or runs */
+  Ageing *ageing;   /* the list it is in */
+  Connection *next, **link;
+  double since;  /* in that list */
+  size_t unsent; /* when last looked at */
+  int pins;      /* who still looks at it: freed when none */
+  bool closed;   /* gone but for the pins */
+  bool ended;    /* the peer has sent all that it will send */
+  bool closing;  /* no further request is read */
+  bool leaving;  /* what comes is dropped */
+  char peer[48]; /* address, or "uid:NUMBER" of a unix socket */
+};
+
+void service_open(Service *service);
+/* Moves it to a list of its service, or to none (NULL). */
+void connection_wait(Connection *connection, Ageing *list);
+/* Nothing of a request has come: waits for the next one, or closes. */
+void connection_rest(Connection *connection);
+/* Sends, at once if possible; false: the connection was closed. */
+bool connection_send(Connection *connection, Slice head, Slice body);
+size_t connection_unsent(Connection *connection);
+/* Closes when all is sent. unread: the peer may still be sending, so it
+** gets time to read the answer before a reset would destroy it. */
+void connection_leave(Connection *connection, bool unread);
+void connection_close(Connection *connection);
+void connection_pin(Connection *connection);
+/* false: it has gone. */
+bool connection_unpin(Connection *connection);
+
+/* request.c ---------------------------------------------------------- */
+
+/* A header field, as offsets into the request's head. */
+typedef struct Field {
+  uint16_t name, name_size, value, value_size;
+} Field;
+#define MAX_FIELDS 128
+
+typedef enum Arrival { IN_HEAD, IN_BODY, IN_CHUNKS, ARRIVED } Arrival;
+
+/* chunked.c: where a chunked body has got to. */
+typedef struct Chunked {
+  int state;
+  int digits;
+  uint64_t left;   /* of the chunk */
+  size_t overhead; /* bytes that are not the body's */
+} Chunked;
+
+struct Request {
+  Connection *connection; /* NULL when it has gone */
+  Service *service;
+  Request *next; /* in the queue */
+  uint64_t id;
+  double arrived;
+  Arrival arrival;
+  size_t seen; /* bytes of the head that were looked at */
+  char *head;  /* owned */
+  Field *fields; /* owned */
+  int field_count;
+  Slice method, path, query; /* in head; query.data NULL: none */
+  unsigned char *body;       /* owned */
+  size_t body_size, body_room, body_left;
+  Chunked chunked;
+  bool queued; /* request.c has it, and frees it */
+  bool answered;
+  bool keep_alive, is_head, old; /* old: HTTP/1.0 */
+};
+
+struct Response {
+  int status;
+  bool close;
+  struct {
+    Slice name, value;
+  } fields[MAX_FIELDS];
+  int field_count;
+  Slice body;
+};
+
+Request *request_new(Connection *connection);
+void request_free(Request *request);
+/* Splits a request-target (RFC 9112 section 3.2) into path and query;
+** false when it is of no form that we answer. */
+bool request_target(Request *request, Slice target);
+/* Lets go of a connection that closes. Frees what has not started. */
+void request_abandon(Request *request);
+/* Adds to the body. 0; 413: longer than max_body, 503: no room for it. */
+int request_append(Request *request, const void *data, size_t size);
+/* The request is whole: runs it in its turn, or answers 503. */
+void request_submit(Request *request);
+/* Answers with what the service's `refuse` says, without a coroutine. */
+void request_refuse(Request *request, int status);
+
+/* head.c and chunked.c: pure functions on bytes ---------------------- */
+
+/* Size of the head that the bytes begin with, 0 when its end is not among
+** them, -1 when it can never be one. *seen: from where to look. */
+long head_end(const unsigned char *bytes, size_t size, size_t *seen);
+
+typedef struct Head {
+  Slice method, target;
+  int minor;        /* HTTP/1.minor */
+  bool has_length, chunked, keep_alive, expects;
+  uint64_t length;
+  Field fields[MAX_FIELDS];
+  int field_count;
+} Head;
+
+/* Parses a whole head and lowers its field names in place. 0, or the
+** status to refuse it with. */
+int head_parse(char *bytes, size_t size, Head *head);
+
+/* Takes bytes, gives the body's to request_append. 0: wants more (all were
+** taken), 1: complete; else the status to refuse it with. */
+int chunked_feed(Request *request, const unsigned char *bytes, size_t size,
+                 size_t *taken);
+
+extern const Protocol http1_protocol;
+
+/* shared.c: pages that all processes of the program see -------------- */
+
+#define SEATS 256
+
+/* Makes the pages; must have happened before a fork. */
+void shared_open(void);
+/* The place of this process among all, and what was counted there. */
+void shared_sit(int seat);
+void shared_clear(int seat);
+void shared_ready(void);
+bool shared_is_ready(int seat);
+/* Adds to this process's connections and returns everybody's. */
+int shared_connections(int by);
+void shared_register(lua_State *L);
 
 #endif

@@ -1,0 +1,407 @@
+/* Requests: queued, run in a coroutine each, answered. */
+#include "server.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A queue that would take longer than this is full. */
+#define MAX_WAIT 2.0
+/* How long queued requests run before sockets are looked at again: at
+** least as long as the sockets took, within these bounds. */
+#define MIN_SLICE 0.002
+#define MAX_SLICE 0.050
+#define MEAN_WEIGHT (1.0 / 16)
+/* Bodies that one process holds; more are refused. */
+#define MAX_BODIES (64u << 20)
+
+static struct {
+  Request *first, **end;
+  struct event *runner;
+  struct event_base *base; /* the runner's */
+  double rested;           /* when the last slice ended */
+  uint64_t ids;
+  size_t bodies;
+} queue;
+
+/* life -------------------------------------------------------------- */
+
+Request *request_new(Connection *connection) {
+  Request *request = calloc(1, sizeof *request);
+  if (request == NULL) abort();
+  request->connection = connection;
+  request->service = connection->service;
+  return request;
+}
+
+void request_free(Request *request) {
+  queue.bodies -= request->body_room;
+  free(request->head);
+  free(request->fields);
+  free(request->body);
+  free(request);
+}
+
+void request_abandon(Request *request) {
+  request->connection = NULL;
+  if (!request->queued) request_free(request);
+}
+
+int request_append(Request *request, const void *data, size_t size) {
+  size_t whole = request->body_size + size;
+  if (whole > request->service->max_body) return 413;
+  if (queue.bodies + size > MAX_BODIES) return 503;
+  if (whole > request->body_room) {
+    size_t room = request->body_room * 2;
+    if (room < whole) room = whole;
+    unsigned char *body = realloc(request->body, room);
+    if (body == NULL) abort();
+    queue.bodies += room - request->body_room;
+    request->body = body;
+    request->body_room = room;
+  }
+  memcpy(request->body + request->body_size, data, size);
+  request->body_size = whole;
+  return 0;
+}
+
+static bool starts_with(Slice text, const char *start) {
+  size_t size = strlen(start);
+  return text.size >= size && memcmp(text.data, start, size) == 0;
+}
+
+bool request_target(Request *request, Slice target) {
+  if (starts_with(target, "http://") || starts_with(target, "https://")) {
+    size_t skip = target.data[4] == ':' ? 7 : 8;
+    while (skip < target.size && target.data[skip] != '/' &&
+           target.data[skip] != '?')
+      skip++;
+    target.data += skip;
+    target.size -= skip;
+  } else if (target.size == 0 ||
+             (target.data[0] != '/' && !(target.size == 1 &&
+                                         target.data[0] == '*'))) {
+    return false;
+  }
+  const unsigned char *mark =
+    target.size > 0 ? memchr(target.data, '?', target.size) : NULL;
+  request->path = target;
+  if (mark != NULL) {
+    request->path.size = (size_t)(mark - target.data);
+    request->query.data = mark + 1;
+    request->query.size = target.size - request->path.size - 1;
+  }
+  if (request->path.size == 0)
+    request->path = (Slice){(const unsigned char *)"/", 1};
+  return true;
+}
+
+/* what Lua sees ----------------------------------------------------- */
+
+static void push_slice(lua_State *L, Slice slice) {
+  lua_pushlstring(L, (const char *)slice.data, slice.size);
+}
+
+/* A field that came more than once is one list (RFC 9110 section 5.3). */
+static void push_headers(lua_State *L, const Request *request) {
+  lua_createtable(L, 0, request->field_count);
+  for (int i = 0; i < request->field_count; i++) {
+    Field field = request->fields[i];
+    lua_pushlstring(L, request->head + field.name, field.name_size);
+    lua_pushvalue(L, -1);
+    int before = lua_rawget(L, -3);
+    if (before == LUA_TNIL)
+      lua_pop(L, 1);
+    else
+      lua_pushliteral(L, ", ");
+    lua_pushlstring(L, request->head + field.value, field.value_size);
+    if (before != LUA_TNIL) lua_concat(L, 3);
+    lua_rawset(L, -3);
+  }
+}
+
+static void push_request(lua_State *L, const Request *request) {
+  lua_createtable(L, 0, 8);
+  push_slice(L, request->method);
+  lua_setfield(L, -2, "method");
+  push_slice(L, request->path);
+  lua_setfield(L, -2, "path");
+  if (request->query.data != NULL) {
+    push_slice(L, request->query);
+    lua_setfield(L, -2, "query");
+  }
+  push_headers(L, request);
+  lua_setfield(L, -2, "headers");
+  lua_pushlstring(L, (const char *)request->body, request->body_size);
+  lua_setfield(L, -2, "body");
+  lua_pushstring(L, request->connection->peer);
+  lua_setfield(L, -2, "peer");
+  lua_pushinteger(L, (lua_Integer)request->id);
+  lua_setfield(L, -2, "id");
+  lua_pushstring(L, request->connection->protocol->name);
+  lua_setfield(L, -2, "protocol");
+}
+
+/* answers ----------------------------------------------------------- */
+
+static bool equals(Slice slice, const char *text) {
+  return slice.size == strlen(text) &&
+         memcmp(slice.data, text, slice.size) == 0;
+}
+
+/* Fields that only the protocol may write. */
+static bool is_reserved(Slice name) {
+  static const char *const names[] = {
+    "connection", "content-length", "date",    "keep-alive",
+    "te",         "trailer",        "upgrade", "transfer-encoding",
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (equals(name, names[i])) return true;
+  return false;
+}
+
+/* Adds the field whose value is on top, and leaves that there: it keeps
+** the bytes alive until the answer is written. */
+static void response_field(lua_State *L, Response *response, Slice name) {
+  Slice value;
+  value.data = (const unsigned char *)luaL_checklstring(L, -1, &value.size);
+  luaL_checkstack(L, 4, "too many header fields");
+  if (response->field_count == MAX_FIELDS)
+    luaL_error(L, "more than %d header fields", MAX_FIELDS);
+  for (size_t i = 0; i < value.size; i++)
+    if ((value.data[i] < ' ' && value.data[i] != '\t') ||
+        value.data[i] == 0x7f)
+      luaL_error(L, "control character in header \"%s\"", name.data);
+  if (equals(name, "connection") && equals(value, "close")) {
+    response->close = true;
+    return;
+  }
+  if (is_reserved(name))
+    luaL_error(L, "header \"%s\" is not the handler's to give", name.data);
+  response->fields[response->field_count].name = name;
+  response->fields[response->field_count++].value = value;
+}
+
+static Slice check_field_name(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TSTRING)
+    luaL_error(L, "header names are strings");
+  Slice name;
+  name.data = (const unsigned char *)lua_tolstring(L, index, &name.size);
+  for (size_t i = 0; i < name.size; i++) {
+    unsigned char c = name.data[i];
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+          c == '_'))
+      luaL_error(L, "header \"%s\": names are lower-case letters, digits "
+                    "and -", name.data);
+  }
+  return name;
+}
+
+static void response_headers(lua_State *L, int headers,
+                             Response *response) {
+  lua_pushnil(L);
+  while (lua_next(L, headers) != 0) {
+    Slice name = check_field_name(L, -2);
+    int value = lua_gettop(L), key = value - 1;
+    if (lua_istable(L, value)) {
+      lua_Integer count = luaL_len(L, value);
+      for (lua_Integer i = 1; i <= count; i++) {
+        lua_geti(L, value, i);
+        response_field(L, response, name);
+      }
+    } else {
+      response_field(L, response, name);
+    }
+    lua_pushvalue(L, key); /* the values stay below it */
+  }
+}
+
+/* Reads the table on top. Its strings live while the stack does. */
+static void response_read(lua_State *L, Response *response) {
+  int table = lua_gettop(L);
+  if (!lua_istable(L, table))
+    luaL_error(L, "the handler returned no response but a %s",
+               luaL_typename(L, table));
+  memset(response, 0, sizeof *response);
+  lua_getfield(L, table, "status");
+  response->status = (int)lua_tointeger(L, -1);
+  if (response->status < 200 || response->status > 599)
+    luaL_error(L, "the response has no status of 200 to 599");
+  lua_getfield(L, table, "body");
+  if (!lua_isnil(L, -1))
+    response->body.data =
+      (const unsigned char *)luaL_checklstring(L, -1, &response->body.size);
+  if (lua_getfield(L, table, "headers") != LUA_TNIL) {
+    luaL_checktype(L, -1, LUA_TTABLE);
+    response_headers(L, lua_gettop(L), response);
+  }
+}
+
+static void request_respond(Request *request, const Response *response) {
+  if (request->connection == NULL) return;
+  request->answered = true;
+  request->connection->protocol->respond(request, response);
+}
+
+static void request_finish(Request *request) {
+  if (request->connection != NULL)
+    request->connection->protocol->finish(request);
+  else
+    request_free(request);
+}
+
+/* refusals ---------------------------------------------------------- */
+
+static void add_field(Response *response, const char *name,
+                      const char *value) {
+  int i = response->field_count++;
+  response->fields[i].name =
+    (Slice){(const unsigned char *)name, strlen(name)};
+  response->fields[i].value =
+    (Slice){(const unsigned char *)value, strlen(value)};
+}
+
+/* Those who are told to come again are told when. */
+static void add_retry(Response *response) {
+  if (response->status != 503 || response->field_count == MAX_FIELDS)
+    return;
+  for (int i = 0; i < response->field_count; i++)
+    if (equals(response->fields[i].name, "retry-after")) return;
+  add_field(response, "retry-after", "1");
+}
+
+/* refuse_in_words(request, status) */
+static int refuse_in_words(lua_State *L) {
+  Request *request = lua_touserdata(L, 1);
+  Response response;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, request->service->refuse);
+  lua_pushvalue(L, 2);
+  lua_call(L, 1, 1);
+  response_read(L, &response);
+  add_retry(&response);
+  request_respond(request, &response);
+  return 0;
+}
+
+static void refuse_plainly(Request *request, int status) {
+  Response response = {.status = status};
+  add_retry(&response);
+  request_respond(request, &response);
+}
+
+/* Tells on_error what is on top of co. */
+static void report(Request *request, lua_State *co) {
+  lua_State *L = loop_state();
+  const char *text = lua_tostring(co, -1);
+  if (request->service->on_error == LUA_REFNIL) return;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, request->service->on_error);
+  luaL_traceback(L, co, text != NULL ? text : "error without a text", 0);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+}
+
+void request_refuse(Request *request, int status) {
+  lua_State *L = loop_state();
+  request->queued = true;
+  if (L != NULL && request->service->refuse != LUA_REFNIL) {
+    lua_pushcfunction(L, refuse_in_words);
+    lua_pushlightuserdata(L, request);
+    lua_pushinteger(L, status);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      report(request, L);
+      lua_pop(L, 1);
+    }
+  }
+  if (!request->answered) refuse_plainly(request, status);
+  request_finish(request);
+}
+
+/* running ----------------------------------------------------------- */
+
+static int answer(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  Response response;
+  response_read(L, &response);
+  request_respond((Request *)context, &response);
+  return 0;
+}
+
+/* The coroutine: run(request) */
+static int run(lua_State *L) {
+  Request *request = lua_touserdata(L, 1);
+  lua_KContext context = (lua_KContext)request;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, request->service->handler);
+  push_request(L, request);
+  lua_callk(L, 1, 1, context, answer);
+  return answer(L, LUA_OK, context);
+}
+
+static void run_done(void *context, lua_State *co, int status,
+                     double busy) {
+  Request *request = context;
+  Service *service = request->service;
+  service->service_time += (busy - service->service_time) * MEAN_WEIGHT;
+  if (status != LUA_OK) report(request, co);
+  if (status != LUA_OK && request->connection != NULL && !request->answered)
+    request_refuse(request, 500);
+  else
+    request_finish(request);
+  loop_hold(-1);
+}
+
+static void request_start(Request *request) {
+  lua_State *L = loop_state();
+  request->service->queued--;
+  if (request->connection == NULL) {
+    request_free(request);
+  } else if (loop_clock() - request->arrived > MAX_WAIT) {
+    request_refuse(request, 503);
+  } else {
+    loop_hold(1);
+    lua_pushcfunction(L, run);
+    lua_pushlightuserdata(L, request);
+    loop_spawn(L, 1, run_done, request);
+  }
+}
+
+static void queue_run(evutil_socket_t fd, short what, void *context);
+
+static void queue_arm(void) {
+  struct timeval now = {0, 0};
+  if (queue.base != loop_base()) {
+    queue.base = loop_base();
+    queue.runner = evtimer_new(queue.base, queue_run, NULL);
+  }
+  if (!evtimer_pending(queue.runner, NULL)) evtimer_add(queue.runner, &now);
+}
+
+static void queue_run(evutil_socket_t fd, short what, void *context) {
+  (void)fd, (void)what, (void)context;
+  double start = loop_clock(), slice = start - queue.rested;
+  if (slice < MIN_SLICE) slice = MIN_SLICE;
+  if (slice > MAX_SLICE) slice = MAX_SLICE;
+  while (queue.first != NULL && loop_clock() - start < slice) {
+    Request *request = queue.first;
+    queue.first = request->next;
+    if (queue.first == NULL) queue.end = &queue.first;
+    request_start(request);
+  }
+  queue.rested = loop_clock();
+  if (queue.first != NULL) queue_arm();
+}
+
+void request_submit(Request *request) {
+  Service *service = request->service;
+  request->id = ++queue.ids;
+  request->arrived = loop_clock();
+  if (service->queued * service->service_time > MAX_WAIT) {
+    request_refuse(request, 503);
+    return;
+  }
+  service->queued++;
+  request->queued = true;
+  request->next = NULL;
+  if (queue.first == NULL) queue.end = &queue.first;
+  *queue.end = request;
+  queue.end = &request->next;
+  queue_arm();
+}
