@@ -1,5 +1,7 @@
 --- A whole deployment for a spec, on loopback and free ports: development
 --- issuer, file CA and log, as `make serve` has them.
+local cjson = require("cjson")
+local engine = require("fulcio.engine")
 local process = require("spec.process")
 
 local Deployment = {}
@@ -43,26 +45,57 @@ local function write_policies(self, policies)
   end
 end
 
---- Starts the CA and its log; `flags` are added to the command line.
-function Deployment:serve()
+local function healthy(url)
+  local answer = engine.http.request({ url = url .. "/healthz", timeout = 2 })
+  return answer ~= nil and answer.status == 200
+end
+
+local function command(self)
   local words = { deployment.program, "serve", "--development",
     "--ca", "fileca", "--fileca-cert", self.directory .. "/ca/chain.pem",
     "--fileca-key", self.directory .. "/ca/key.pem",
     "--policies", self.directory .. "/policies",
     "--data-dir", self.directory .. "/data",
-    "--host", "127.0.0.1", "--port", self.port or "0",
-    "--grpc-host", "127.0.0.1", "--grpc-port", "0",
-    "--metrics-port", "0", "--ctlog-port", "0" }
+    "--host", "127.0.0.1", "--grpc-host", "127.0.0.1", "--grpc-port", "0",
+    "--port", tostring(self.ports.http),
+    "--metrics-port", tostring(self.ports.metrics),
+    "--ctlog-port", tostring(self.ports.ctlog) }
   for _, flag in ipairs(self.flags) do words[#words + 1] = flag end
-  self.ca = process.start(words)
-  self.fulcio = "http://" .. self.ca:wait_for("serving.-http=\"?([%d.:]+)")
-  self.log = "http://" .. self.ca:wait_for("serving.-ctlog=\"?([%d.:]+)")
+  return words
+end
+
+--- Waits until it could issue a certificate; throws when it does not come to
+--- that within `seconds` (default 20).
+function Deployment:wait(seconds)
+  local last = os.time() + (seconds or 20)
+  local file = self.directory .. "/data/ports.json"
+  while not (engine.system.stat(file) and self.fulcio
+             and healthy(self.fulcio)) do
+    local text = engine.system.stat(file) and deployment.read(file)
+    if text and text:find("}") then
+      self.ports = cjson.decode(text)
+      self.fulcio = "http://127.0.0.1:" .. self.ports.http
+      self.log = "http://127.0.0.1:" .. self.ports.ctlog
+    end
+    if not self.ca:running() or os.time() > last then
+      error("it does not serve:\n" .. self.ca:output(), 2)
+    end
+    os.execute("sleep 0.05")
+  end
+end
+
+--- Starts the CA and its log, on the ports that it had before.
+function Deployment:serve()
+  os.remove(self.directory .. "/data/ports.json")
+  self.ca = process.start(command(self))
+  self:wait()
 end
 
 --- Starts issuer, CA and log. Options: `policies`, texts by name; `flags`,
 --- a list for `fulcio serve`.
 function deployment.start(options)
-  local self = setmetatable({ flags = options.flags or {} }, Deployment)
+  local self = setmetatable({ flags = options.flags or {},
+    ports = { http = 0, metrics = 0, ctlog = 0 } }, Deployment)
   self.directory = process.directory()
   deployment.run({ deployment.program, "run", "examples/authority.lua",
     self.directory .. "/ca" })
