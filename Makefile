@@ -161,7 +161,7 @@ check-tidy: $(CHECKED)
 # One stamp a file: only what changed is looked at again.
 $(BUILD)/check/%.tidy: engine/%.c .clang-tidy $(wildcard engine/*.h)
 	@mkdir -p $(@D)
-	@clang-tidy-14 --quiet $< -- $(FLAGS) >$@.log 2>&1 \
+	@clang-tidy-14 --quiet $< -- $(FLAGS) $(PLACES) >$@.log 2>&1 \
 	  || { grep -v "warnings generated" $@.log; exit 1; }
 	@touch $@
 

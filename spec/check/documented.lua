@@ -43,9 +43,8 @@ local function offered()
   for subject, value in pairs(engine) do
     if type(value) == "table" then
       for name in pairs(value) do names[subject .. "." .. name] = true end
-    else
-      names[subject] = true
     end
+    names[subject] = true
   end
   methods(names)
   return names
@@ -62,17 +61,25 @@ local function built(name, names)
   return false
 end
 
+local function sorted(names)
+  local list = {}
+  for name in pairs(names) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
 local told, real = documented(), offered()
-for name in pairs(real) do
+for _, name in ipairs(sorted(real)) do
   if not told[name] then
     tree.report(META, 1, name .. " exists and is not documented")
-  elseif not told[name].told and not name:find("^[%w_]+$") then
+  elseif not told[name].told and name:find("[.:]") then
     tree.report(META, told[name].line, name .. " has no sentence above it")
   end
 end
-for name, where in pairs(told) do
+for _, name in ipairs(sorted(told)) do
   if not real[name] and built(name, real) then
-    tree.report(META, where.line, name .. " is documented and does not exist")
+    tree.report(META, told[name].line, name
+      .. " is documented and does not exist")
   end
 end
 tree.done()
