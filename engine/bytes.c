@@ -51,6 +51,14 @@ void engine_push_hex(lua_State *L, Slice bytes) {
   lua_remove(L, -2);
 }
 
+void engine_push_time(lua_State *L, int64_t seconds) {
+#if LUA_VERSION_NUM >= 503
+  lua_pushinteger(L, seconds);
+#else
+  lua_pushnumber(L, (lua_Number)seconds);
+#endif
+}
+
 /* bytes.hex(bytes) --> text */
 static int bytes_hex(lua_State *L) {
   engine_push_hex(L, engine_slice(L, 1));

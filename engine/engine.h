@@ -18,6 +18,10 @@
 
 #define ENGINE_VERSION "0.1.0"
 
+#if LUA_VERSION_NUM < 502
+#define lua_rawlen lua_objlen
+#endif
+
 /* error.c: the one place that drains OpenSSL's error queue. Both push
 ** nil, message, code and return 3. With engine_fail the message is made
 ** from the format; engine_ssl_fail appends OpenSSL's own reason. */
@@ -39,6 +43,8 @@ Slice engine_slice(lua_State *L, int index);
 bool engine_is_utf8(Slice text);
 /* Pushes lower-case hexadecimal. */
 void engine_push_hex(lua_State *L, Slice bytes);
+/* Pushes seconds since 1970, whole also where Lua has no integers. */
+void engine_push_time(lua_State *L, int64_t seconds);
 
 /* base64.c */
 enum {

@@ -60,7 +60,8 @@ function engine.bytes.is_utf8(text) end
 
 --- A key: software or HSM, private or public. `tostring` shows no secret.
 ---@class fulcio.pkey
----@field kind "EC"|"RSA"|"Ed25519"|"Ed448"
+---@field kind "EC"|"RSA"|"Ed25519"|"Ed448"|"unknown" the last two only from
+---  a csr: they can be shown and refused as weak, not used
 ---@field bits integer 256, 384, 521, 2048, …
 ---@field name string "P-256", "RSA-2048", "Ed25519", … (as a template says)
 ---@field private boolean whether it can sign
@@ -157,12 +158,18 @@ function pkey:check() end
 ---@field not_after integer
 ---@field ca boolean
 ---@field path_length integer|nil
----@field key_usage string[] "digital_signature", "cert_sign", "crl_sign", …
----@field extended_key_usage string[] "code_signing", … or an OID
+---@field key_usage string[] "digital_signature", "content_commitment",
+---  "key_encipherment", "data_encipherment", "key_agreement", "cert_sign",
+---  "crl_sign", "encipher_only", "decipher_only"
+---@field extended_key_usage string[] "code_signing", "server_auth",
+---  "client_auth", "email_protection", "time_stamping", "ocsp_signing",
+---  "any", or an OID
 ---@field ski string|nil bytes
 ---@field aki string|nil bytes
 ---@field san { type: string, value: string, oid?: string }[] email, uri,
----  dns, ip, other (an otherName of UTF8String, with its type-id in `oid`)
+---  dns, ip, other (an otherName of UTF8String, with its type-id in `oid`);
+---  "unknown" is another GeneralName and "malformed" what is none: their
+---  value is the DER as it stands there
 ---@field san_critical boolean
 ---@field extensions { oid: string, value: string, critical: boolean }[]
 ---@field signature_algorithm string "ECDSA-SHA256", "SHA256-RSA", "Ed25519"
@@ -251,7 +258,7 @@ engine.draft = {}
 ---@param profile fulcio.profile
 ---@return fulcio.draft|nil
 ---@return string? message
----@return string? code "bad_draft" "not_ascii"
+---@return string? code "bad_draft" "not_ascii" "bad_utf8"
 function engine.draft.new(profile) end
 
 --- TBSCertificate with the CT poison (RFC 6962 section 3.1).
@@ -309,7 +316,7 @@ function engine.extension.oid(oid) end
 ---@param name { type: "email"|"uri"|"other", value: string, oid?: string }
 ---@return string|nil der
 ---@return string? message
----@return string? code "not_ascii"
+---@return string? code "not_ascii" (control characters too) "bad_utf8"
 function engine.extension.san(name) end
 
 -- csr ------------------------------------------------------------------
@@ -318,7 +325,8 @@ function engine.extension.san(name) end
 ---@class fulcio.csr
 ---@field key fulcio.pkey
 ---@field algorithm string Go's name: "ECDSA-SHA256", "SHA256-RSA", …
----@field hash string|nil "SHA-256" …; nil when it is not one we know
+---@field hash string|nil "SHA-256" …, "none" for Ed25519; nil when it is
+---  not one we know (SHA-1, RSA-PSS, anything else)
 local csr = {}
 engine.csr = {}
 
@@ -339,7 +347,7 @@ function csr:verify() end
 ---@param profile { key: fulcio.pkey, subject?: { [1]: string, [2]: string }[] }
 ---@return string|nil pem
 ---@return string? message
----@return string? code as pkey:sign
+---@return string? code as pkey:sign, "bad_csr"
 function engine.csr.create(profile) end
 
 -- jws ------------------------------------------------------------------
