@@ -673,8 +673,9 @@ engine.http = {}
 ---@field addresses? "any"|"public"
 
 --- One HTTP exchange. Redirects are returned, not followed. `timeout` is
---- for everything together. `addresses = "public"` refuses private,
---- loopback, link-local and metadata addresses after DNS.
+--- for everything together. `ca_file` and `ca_pem` (PEM text) stand
+--- instead of the system's authorities. `addresses = "public"` refuses
+--- private, loopback, link-local and metadata addresses after DNS.
 ---@param request fulcio.exchange
 ---@return { status: integer, headers: table<string,string>, body: string }|nil
 ---@return string? message

@@ -154,12 +154,26 @@ static bool without_proxy(const char *url) {
   return near;
 }
 
+/* Whom to trust: those certificates, and not the system's as well. */
+static void exchange_trust(lua_State *L, CURL *easy) {
+  const char *file = option_text(L, "ca_file");
+  const char *pem = option_text(L, "ca_pem");
+  if (file != NULL || pem != NULL) {
+    curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+  }
+  if (pem != NULL) {
+    struct curl_blob blob = {(void *)pem, strlen(pem), CURL_BLOB_COPY};
+    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+  }
+  lua_pop(L, 2);
+}
+
 static void exchange_route(lua_State *L, HttpExchange *exchange) {
   CURL *easy = exchange->easy;
   const char *const kinds[] = {"any", "public", NULL};
   const char *url = option_text(L, "url");
   if (url == NULL) luaL_error(L, "url: missing");
-  const char *ca_file = option_text(L, "ca_file");
   const char *unix_socket = option_text(L, "unix_socket");
   lua_getfield(L, 1, "addresses");
   exchange->only_public = luaL_checkoption(L, -1, "any", kinds) == 1;
@@ -167,10 +181,6 @@ static void exchange_route(lua_State *L, HttpExchange *exchange) {
   curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
                    exchange->only_public ? "https" : "http,https");
-  if (ca_file != NULL) { /* that one, and not the system's as well */
-    curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-  }
   if (unix_socket != NULL)
     curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, unix_socket);
   if (unix_socket != NULL || exchange->only_public || without_proxy(url))
@@ -178,7 +188,8 @@ static void exchange_route(lua_State *L, HttpExchange *exchange) {
   /* A connection made for others was not asked where it leads. */
   curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)exchange->only_public);
   curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)exchange->only_public);
-  lua_pop(L, 4);
+  lua_pop(L, 3);
+  exchange_trust(L, easy);
 }
 
 static void exchange_limits(lua_State *L, HttpExchange *exchange) {

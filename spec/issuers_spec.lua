@@ -1,7 +1,9 @@
+local cjson = require("cjson")
 local engine = require("fulcio.engine")
 local issuers = require("fulcio.issuers")
 local log = require("fulcio.log")
 local new_issuer = require("spec.issuer")
+local process = require("spec.process")
 
 local URL = "https://issuer.example.com"
 local JWKS, DISCOVERY = "/jwks", "/openid-configuration"
@@ -429,5 +431,71 @@ describe("issuers beside requests", function()
     assert.equal(first_keys, second_keys)
     assert.equal(1, turns)
     assert.equal(1, issuer:count(JWKS))
+  end)
+end)
+
+describe("issuers over TLS", function()
+  local directory, url, ca_file
+
+  local function shell(command)
+    local pipe = io.popen(command)
+    local text = pipe:read("a")
+    pipe:close()
+    return text
+  end
+
+  -- OpenSSL's own server shows the files of a directory.
+  setup(function()
+    log.open({ mode = "prod", write = function() end })
+    directory = shell("mktemp -d"):match("%S+")
+    ca_file = directory .. "/ca.pem"
+    shell(("cd %s && openssl req -x509 -newkey rsa:2048 -nodes -days 2 "
+      .. "-keyout key.pem -out ca.pem -subj /CN=issuer "
+      .. "-addext subjectAltName=IP:127.0.0.1 2>&1"):format(directory))
+    local server = process.start({ "sh", "-c", "cd " .. directory
+      .. " && exec openssl s_server -accept 127.0.0.1:0 -cert ca.pem"
+      .. " -key key.pem -WWW" })
+    url = "https://127.0.0.1:" .. server:wait_for("ACCEPT %S-:(%d+)")
+    local issuer = new_issuer(url)
+    issuer:add("old", "ES256", old)
+    issuer.document.jwks_uri = url .. "/jwks"
+    for path, value in pairs({ jwks = { keys = issuer.keys },
+        [".well-known/openid-configuration"] = issuer.document }) do
+      engine.system.mkdir(directory .. "/.well-known")
+      engine.system.write(directory .. "/" .. path, cjson.encode(value))
+    end
+  end)
+
+  teardown(function()
+    process.stop_all()
+    shell("rm -rf " .. directory)
+    log.open({ mode = "prod" })
+  end)
+
+  local function ask(match)
+    return issuers.new():keys(url, match, "old", "ES256")
+  end
+
+  it("are asked with a CA of their own", function()
+    local found, refusal = ask({ exact = true, ca_file = ca_file })
+    assert.equal(old:spki(), assert(found, refusal)[1]:spki())
+    local file = io.open(ca_file)
+    local pem = file:read("a")
+    file:close()
+    assert.is_truthy(ask({ exact = true, ca_pem = pem }))
+  end)
+
+  it("are not believed without it", function()
+    local _, refusal = ask({ exact = true })
+    assert.equal("ISSUER_UNAVAILABLE", refusal.reason)
+    assert.truthy(refusal.log.error:lower():find("certificate"))
+  end)
+
+  it("are not asked at an inner address for a wildcard", function()
+    local match = { wildcard = true, ca_file = ca_file }
+    local _, refusal = ask(match)
+    assert.equal("ISSUER_UNAVAILABLE", refusal.reason)
+    match.internal = true
+    assert.is_truthy(ask(match))
   end)
 end)
