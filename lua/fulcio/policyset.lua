@@ -50,7 +50,7 @@ local M = {}
 
 -- Sources of the options, however well they can be read.
 local function named(options)
-  local sources, message = {}, nil
+  local sources, message = {}
   if options.policies ~= "" then
     sources, message = policy.read(options.policies)
     if not sources then return nil, "--policies: " .. message end

@@ -5,15 +5,8 @@ local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 local log = require("fulcio.log")
 local options = require("fulcio.options")
-local policyset = require("fulcio.policyset")
-local proof = require("fulcio.proof")
-local watch = require("fulcio.watch")
+local startup = require("fulcio.startup")
 local worker = require("fulcio.worker")
-
-local backends = {
-  ephemeralca = "fulcio.ca.ephemeral",
-  fileca = "fulcio.ca.file",
-}
 
 -- What stops a start: one or many sentences, each a line.
 local function refuse(errors)
@@ -24,70 +17,37 @@ local function refuse(errors)
   return 1
 end
 
-local function is_loopback(host)
-  return host == "localhost" or host == "::1"
-    or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+-- Opens a listener for a pair of flags; nil and a message that names them.
+local function listen(settings, name)
+  local host = settings[name == "http" and "host" or name .. "_host"]
+  local port = settings[name == "http" and "port" or name .. "_port"]
+  local listener, message = engine.server.listen({ host = host, port = port })
+  if listener then return listener end
+  return nil, ("--%s: %s"):format(name == "http" and "port"
+                                  or name .. "-port", message)
 end
 
-local function open_ca(settings)
-  local backend = backends[settings.ca]
-  if not backend then
-    return nil, ("--ca=%s is not built yet. Try: fileca or ephemeralca")
-      :format(settings.ca)
-  end
-  return require(backend).open(settings)
-end
-
--- Everything that a start needs and that can be wrong; nil and all that is.
-local function prepare(settings)
-  local world, errors = { options = settings, generation = 0 }, {}
-  local function checked(value, wrong)
-    for _, text in ipairs(type(wrong) == "table" and wrong or { wrong }) do
-      errors[#errors + 1] = text
-    end
-    return value
-  end
-  settings.loopback = is_loopback(settings.host)
-    and is_loopback(settings.grpc_host)
-  world.watch = watch.new(world)
-  world.algorithms =
-    checked(proof.algorithms(settings.client_signing_algorithms))
-  world.sources = checked(policyset.read(settings))
-  if world.sources then
-    world.sources.revision = 0
-    world.policies = checked(policyset.load(world.sources, settings))
-  end
-  world.ca = checked(open_ca(settings))
-  if errors[1] then return nil, errors end
-  return world
-end
-
-local function url(listener)
-  return "http://" .. listener.address
-end
-
--- Opens all listeners, by name; nil and a message.
+-- Opens what the options name, and leaves root behind once the ports that
+-- may need it are open; nil and a message.
 local function open_listeners(settings)
-  local wanted = {
-    { "http", "--port", host = settings.host, port = settings.port },
-    { "metrics", "--metrics-port", host = settings.metrics_host,
-      port = settings.metrics_port },
-    settings.ct_log_url == nil and
-      { "ctlog", "--ctlog-port", host = settings.ctlog_host,
-        port = settings.ctlog_port } or nil,
-  }
   local found = {}
-  for _, where in ipairs(wanted) do
-    local listener, message = engine.server.listen({
-      host = where.host, port = where.port })
-    if not listener then return nil, where[2] .. ": " .. message end
-    found[where[1]] = listener
+  local ok, message
+  for _, name in ipairs({ "http", "metrics" }) do
+    found[name], message = listen(settings, name)
+    if message then return nil, message end
   end
-  if not found.ctlog then return found end
-  local message
-  found.ctlog_socket, message = engine.server.listen({
-    unix = settings.data_dir .. "/ctlog.sock", mode = 384 })
-  if not found.ctlog_socket then return nil, message end
+  ok, message = engine.system.harden({
+    user = settings.user ~= "" and settings.user or nil })
+  if not ok then return nil, "--user: " .. message end
+  ok, message = engine.system.mkdir(settings.data_dir)
+  if not ok then return nil, "--data-dir: " .. message end
+  if settings.ct_log_url then return found end
+  found.log, message = ctlog.listen({
+    data_dir = settings.data_dir, host = settings.ctlog_host,
+    port = settings.ctlog_port,
+  })
+  if not found.log then return nil, "--ctlog-port: " .. message end
+  found.ctlog = found.log.tcp
   return found
 end
 
@@ -98,7 +58,8 @@ local function announce(settings, listeners)
     local listener = listeners[name]
     if listener then
       ports[name] = listener.port
-      log.info("listening", { service = name, url = url(listener) })
+      log.info("listening", { service = name,
+                              url = "http://" .. listener.address })
     end
   end
   log.info("gRPC is not built yet: its port is not opened",
@@ -116,13 +77,34 @@ local function warn(settings)
   end
 end
 
+-- The roots our own log takes: of the CA as it is now.
+local function roots(world)
+  return function()
+    local text, pems = engine.server.published(), {}
+    local chain = text and engine.claims.parse(text).chain
+    local chains = chain and { engine.x509.parse(chain) }
+      or world.ca:bundle()
+    for i, certificates in ipairs(chains) do
+      pems[i] = certificates[#certificates].pem
+    end
+    return pems
+  end
+end
+
+local function run_log(world, listeners)
+  world.ca:close()
+  local ok, message = ctlog.run({
+    data_dir = world.options.data_dir, listeners = listeners.log,
+    roots = roots(world),
+  })
+  if not ok then error("the log does not start: " .. message, 0) end
+end
+
 local function roles(world, listeners)
   local list = {}
-  if listeners.ctlog then
-    list[1] = { name = "ctlog", count = 1, run = function()
-      world.ca:close()
-      ctlog.run(world, listeners)
-    end }
+  if listeners.log then
+    list[1] = { name = "ctlog", count = 1,
+                run = function() run_log(world, listeners) end }
   end
   list[#list + 1] = {
     name = "worker",
@@ -130,21 +112,6 @@ local function roles(world, listeners)
     run = function() worker.run(world, listeners) end,
   }
   return list
-end
-
--- From root to what it needs; nil and a message.
-local function settle(settings)
-  local ok, message = engine.system.mkdir(settings.data_dir)
-  if not ok then return nil, "--data-dir: " .. message end
-  local listeners
-  listeners, message = open_listeners(settings)
-  if not listeners then return nil, message end
-  ok, message = engine.system.harden({
-    user = settings.user ~= "" and settings.user or nil })
-  if not ok then return nil, message end
-  ok, message = announce(settings, listeners)
-  if not ok then return nil, "--data-dir: " .. message end
-  return listeners
 end
 
 local M = {}
@@ -155,10 +122,12 @@ function M.run(arguments)
   if not settings then return refuse(wrong) end
   log.open({ mode = settings.log_type })
   local world, listeners, ok
-  world, wrong = prepare(settings)
+  world, wrong = startup.prepare(settings)
   if not world then return refuse(wrong) end
-  listeners, wrong = settle(settings)
+  listeners, wrong = open_listeners(settings)
   if not listeners then return refuse(wrong) end
+  ok, wrong = announce(settings, listeners)
+  if not ok then return refuse("--data-dir: " .. wrong) end
   warn(settings)
   ok, wrong = engine.server.supervise({
     roles = roles(world, listeners),

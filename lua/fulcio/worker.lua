@@ -1,6 +1,5 @@
 --- A process that answers requests, and what they share.
 
-local ctclient = require("fulcio.ctclient")
 local engine = require("fulcio.engine")
 local file = require("fulcio.ca.file")
 local health = require("fulcio.health")
@@ -14,13 +13,6 @@ local server = require("fulcio.server")
 
 local M = {}
 
--- The log that certificates go to, nil when there is none.
-local function open_log(world)
-  local options = world.options
-  if options.ct_log_url == "" then return nil end
-  return ctclient.new(world.ct)
-end
-
 local function gauges(context)
   metrics.gauge("fulcio_build_info", function() return 1 end, engine.version)
   metrics.gauge("fulcio_ca_up", function()
@@ -28,7 +20,7 @@ local function gauges(context)
   end)
   if context.log then
     metrics.gauge("fulcio_ct_up", function()
-      return context.log:ready() and 1 or 0
+      return health.log_ready(context) and 1 or 0
     end)
   end
 end
@@ -42,7 +34,7 @@ function M.context(world)
     sources = world.sources,
     generation = world.generation,
     algorithms = world.algorithms,
-    log = open_log(world),
+    log = world.log,
     issuers = issuers.new({ development = world.options.development }),
   }
   gauges(context)

@@ -43,8 +43,10 @@ end
 function M.open(options, pem)
   local ok, message = required(options)
   if not ok then return nil, message end
-  pem, message = pem or read(options.fileca_cert)
-  if not pem then return nil, message end
+  if not pem then
+    pem, message = read(options.fileca_cert)
+    if not pem then return nil, message end
+  end
   local certificates, key
   certificates, message = engine.x509.parse(pem)
   if not certificates then

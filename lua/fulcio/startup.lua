@@ -1,0 +1,80 @@
+--- What is loaded and checked before any process is started.
+
+local ctclient = require("fulcio.ctclient")
+local policyset = require("fulcio.policyset")
+local proof = require("fulcio.proof")
+local shelf = require("fulcio.shelf")
+local watch = require("fulcio.watch")
+
+local backends = {
+  ephemeralca = "fulcio.ca.ephemeral",
+  fileca = "fulcio.ca.file",
+}
+
+local function is_loopback(host)
+  return host == "localhost" or host == "::1"
+    or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+local function open_ca(settings)
+  local backend = backends[settings.ca]
+  if not backend then
+    return nil, ("--ca=%s is not built yet. Try: fileca or ephemeralca")
+      :format(settings.ca)
+  end
+  return require(backend).open(settings)
+end
+
+-- The log that certificates go to: our own unless there is a URL, none when
+-- the URL is empty. nil, and a message when it cannot be.
+local function open_log(settings)
+  local given = settings.ct_log_url
+  if given == "" then return nil end
+  if not given then
+    return ctclient.new({
+      unix = settings.data_dir .. "/ctlog.sock",
+      public_key_file = settings.data_dir .. "/ctlog.pub.pem",
+    })
+  end
+  local pem, message
+  if settings.ct_log_public_key_path ~= "" then
+    pem, message = shelf.read(settings.ct_log_public_key_path)
+    if not pem then return nil, "--ct-log-public-key-path: " .. message end
+  end
+  local function set(text) return text ~= "" and text or nil end
+  return ctclient.new({
+    url = given, public_key = pem, origin = set(settings.ct_log_origin),
+    ca_file = set(settings.ct_log_tls_ca_cert),
+  })
+end
+
+local M = {}
+
+--- Everything that a start needs and that can be wrong: { options, ca,
+--- log, policies, sources, algorithms, watch, generation }; nil and a list
+--- of all that is wrong.
+function M.prepare(settings)
+  local world, errors = { options = settings, generation = 0 }, {}
+  local function checked(value, wrong)
+    for _, text in ipairs(type(wrong) == "table" and wrong or { wrong }) do
+      errors[#errors + 1] = text
+    end
+    return value
+  end
+  settings.loopback = is_loopback(settings.host)
+    and is_loopback(settings.grpc_host)
+  world.watch = watch.new(world)
+  world.algorithms =
+    checked(proof.algorithms(settings.client_signing_algorithms))
+  world.sources = checked(policyset.read(settings))
+  if world.sources then
+    world.sources.revision = 0
+    world.policies = checked(policyset.load(world.sources, settings))
+  end
+  world.ca = checked(open_ca(settings))
+  world.log = checked(open_log(settings))
+  if errors[1] then return nil, errors end
+  return world
+end
+
+return M
