@@ -46,6 +46,10 @@ local proofs = {
   { "raw", raw },
   { "p1363", raw },
   { "r||s", raw },
+  { "garbage", function() return ("x"):rep(64) end },
+  { "truncated", function(key, name, words)
+    return signed(key, name, CHALLENGE, words):sub(1, -2)
+  end },
   -- OpenSSL 3.0 cannot make an Ed25519ph signature; a pure one over the
   -- digest is no signature over the challenge either.
   { "ph", function(key)
@@ -117,6 +121,11 @@ local function request_pem(row)
     return (pem:gsub("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"))
   elseif words:find("label", 1, true) then
     return (pem:gsub("CERTIFICATE REQUEST", "CERTIFICATE"))
+  elseif words:find("bad signature", 1, true) then
+    local der = openssl.request(key, hash, pss, "DER")
+    local last = (der:byte(-1) + 1) % 256
+    return engine.draft.pem(der:sub(1, -2) .. string.char(last),
+                            "CERTIFICATE REQUEST")
   elseif hash or words == "native" then
     return pem
   end
@@ -137,12 +146,13 @@ local bodies = {
       v2_body(openssl.public(key, "PEM"), "x"):sub(2))
   end,
   v1 = function(row)
-    if row.key ~= "v1 content=base64(DER)" then
+    local form = row.key:match("^v1 content=base64%((%u+)%)$")
+    if form ~= "DER" and form ~= "PEM" then
       return nil, "no v1 case is known as " .. row.key
     end
     local key = openssl.key("ecdsa-p256")
     return cjson.encode({
-      publicKey = { content = base64(openssl.public(key, "DER")) },
+      publicKey = { content = base64(openssl.public(key, form)) },
       signedEmailAddress = base64(openssl.sign(key, CHALLENGE, "sha256")) })
   end,
 }
