@@ -1,0 +1,209 @@
+local cjson = require("cjson")
+local deployment = require("spec.deployment")
+local engine = require("fulcio.engine")
+local process = require("spec.process")
+
+local ISSUER = "examples/issuer/issuer.lua"
+
+local function start_issuer(...)
+  return process.start({ deployment.program, "run", ISSUER, ... })
+end
+
+local function post(url, body)
+  return assert(engine.http.request({ url = url, method = "POST",
+    body = body or "" }))
+end
+
+local function get(url)
+  return cjson.decode(assert(engine.http.request({ url = url })).body)
+end
+
+local function header_of(token)
+  return cjson.decode(assert(engine.jws.parse(token)).header)
+end
+
+-- The payload, when a key that the issuer lists verifies the token.
+local function verified(issuer, token)
+  local parts = assert(engine.jws.parse(token))
+  local header = cjson.decode(parts.header)
+  local found = get(issuer .. "/.well-known/openid-configuration")
+  for _, jwk in ipairs(get(found.jwks_uri).keys) do
+    if jwk.kid == header.kid then
+      local key = assert(engine.jws.key(jwk))
+      assert(engine.jws.verify(parts, key, header.alg))
+      return parts.payload
+    end
+  end
+  return nil, "no such key"
+end
+
+describe("The development issuer", function()
+  local running, issuer
+
+  setup(function()
+    running = start_issuer("--port", "0")
+    issuer = running:wait_for("issuer (http://%S+)")
+  end)
+
+  teardown(function()
+    assert.is_true(running:stop())
+    process.stop_all()
+  end)
+
+  it("refuses any address but loopback", function()
+    for _, host in ipairs({ "0.0.0.0", "::", "192.0.2.1", "example.com" }) do
+      local refused = start_issuer("--port", "0", "--host", host)
+      refused:wait_for("is not a loopback address")
+      refused:stop()
+    end
+  end)
+
+  it("refuses an option that it does not know", function()
+    local refused = start_issuer("--prot", "0")
+    refused:wait_for("unknown option %-%-prot")
+    refused:stop()
+  end)
+
+  it("signs claims as they were sent", function()
+    local sent = '{ "iss" : "x", "aud":["a"], "iat":1, "exp":2.50, "n":1e2 }'
+    local token = post(issuer .. "/token", sent).body
+    assert.equal(sent:sub(3), assert(verified(issuer, token)):sub(2))
+  end)
+
+  it("adds the claims that every token has", function()
+    local token = post(issuer .. "/token", '{"email":"a@example.com"}').body
+    local claims = cjson.decode(assert(verified(issuer, token)))
+    assert.equal(issuer, claims.iss)
+    assert.equal("sigstore", claims.aud)
+    assert.equal(600, claims.exp - claims.iat)
+    assert.is_true(claims.email_verified)
+    token = post(issuer .. "/token", "{}").body
+    claims = cjson.decode(assert(verified(issuer, token)))
+    assert.is_nil(claims.email_verified)
+  end)
+
+  it("signs with RSA, and with P-256 when asked to", function()
+    local token = post(issuer .. "/token", "{}").body
+    assert.equal("RS256", header_of(token).alg)
+    token = post(issuer .. "/token?alg=ES256", "{}").body
+    assert.equal("ES256", header_of(token).alg)
+    assert(verified(issuer, token))
+  end)
+
+  it("says what is wrong with a request", function()
+    for path, body in pairs({ ["/token"] = "[1]", ["/token?alg=none"] = "{}",
+      ["/token?"] = "{" }) do
+      local answer = post(issuer .. path, body)
+      assert.equal(400, answer.status)
+      assert.is_string(cjson.decode(answer.body).error)
+    end
+    assert.equal(404, post(issuer .. "/tokens", "{}").status)
+  end)
+
+  it("forgets its old keys on rotation, unless asked to keep them", function()
+    local old = post(issuer .. "/token", "{}").body
+    post(issuer .. "/rotate?keep=1")
+    assert(verified(issuer, old))
+    local new = post(issuer .. "/token", "{}").body
+    assert.not_equal(header_of(old).kid, header_of(new).kid)
+    post(issuer .. "/rotate")
+    assert.is_nil(verified(issuer, old))
+    assert.is_nil(verified(issuer, new))
+    assert(verified(issuer, post(issuer .. "/token", "{}").body))
+  end)
+
+  it("keeps its keys where it is told to", function()
+    local directory = process.directory()
+    local kids = {}
+    for i = 1, 2 do
+      local one = start_issuer("--port", "0", "--keys", directory .. "/keys")
+      local url = one:wait_for("issuer (http://%S+)")
+      kids[i] = get(url .. "/keys").keys[1].kid
+      one:stop()
+    end
+    os.execute("rm -rf " .. directory)
+    assert.equal(kids[1], kids[2])
+  end)
+end)
+
+-- Ports that nobody listens on now.
+local function free_ports(n)
+  local ports, held = {}, {}
+  for i = 1, n do
+    held[i] = assert(engine.server.listen({ host = "127.0.0.1", port = 0 }))
+    ports[i] = tostring(held[i].port)
+  end
+  return ports
+end
+
+describe("What make serve runs", function()
+  local directory, environment
+
+  setup(function()
+    directory = process.directory()
+    local ports = free_ports(5)
+    collectgarbage()
+    collectgarbage()
+    environment = { PORT = ports[1], ISSUER_PORT = ports[2],
+      LOG_PORT = ports[3], GRPC_PORT = ports[4], METRICS_PORT = ports[5] }
+  end)
+
+  teardown(function()
+    process.stop_all()
+    os.execute("rm -rf " .. directory)
+  end)
+
+  local function serve()
+    return process.start({ "examples/serve.bash", deployment.program,
+      directory }, environment)
+  end
+
+  -- Runs the command that it prints.
+  local function first_certificate(running)
+    local command = running:wait_for("\n  (%S+ run examples/sign.lua[^\n]+)\n")
+    local words = {}
+    for word in command:gmatch("%S+") do words[#words + 1] = word end
+    local client = process.start(words)
+    client:wait_for("verified: chain, key and SCT")
+    client:stop()
+  end
+
+  local function tree_size()
+    return get("http://127.0.0.1:" .. environment.LOG_PORT
+      .. "/ct/v1/get-sth").tree_size
+  end
+
+  it("gets a certificate with the command that it prints", function()
+    local running = serve()
+    first_certificate(running)
+    assert.equal(1, tree_size())
+    assert.is_true(running:stop())
+  end)
+
+  it("goes on with the same CA and log, and leaves nothing behind", function()
+    local root = deployment.read(directory .. "/ca/root.pem")
+    local running = serve()
+    first_certificate(running)
+    assert.equal(2, tree_size())
+    assert.equal(root, deployment.read(directory .. "/ca/root.pem"))
+    local children = running:children()
+    assert.equal(2, #children)
+    assert.is_true(running:stop())
+    for _, pid in ipairs(children) do
+      assert.is_nil(io.open("/proc/" .. pid .. "/exe"))
+    end
+  end)
+
+  it("ends with what is wrong when a port is taken", function()
+    local held = assert(engine.server.listen({ host = "127.0.0.1",
+      port = tonumber(environment.PORT) }))
+    local running = serve()
+    running:wait_for("%-%-port")
+    local last = os.time() + 20
+    while running:running() and os.time() < last do
+      os.execute("sleep 0.05")
+    end
+    assert.is_false(running:running())
+    assert.equal(environment.PORT, tostring(held.port))
+  end)
+end)
