@@ -128,16 +128,23 @@ test: test-deps
 	@$(MAKE) --no-print-directory -s all
 	@$(BUSTED) $(SPEC)
 
-# Sanitizers: the same specs, on a build of their own.
+# Sanitizers: the same specs on a build of its own, run by the program, which
+# has the sanitizers linked in. A spec that starts lua5.4 gets one that
+# preloads them.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer -Wl,-z,nodelete
-PRELOAD = $(shell $(CC) -print-file-name=libasan.so) \
-          $(shell $(CC) -print-file-name=libubsan.so)
+SAN := build/asan
+RUNTIME = $(foreach name,libasan libubsan,$(shell \
+            $(CC) -print-file-name=$(name).so))
 
 san: test-deps
-	@$(MAKE) --no-print-directory -s all BUILD=build/asan \
-	  CFLAGS="$(SANITIZE)"
-	@BUILD=build/asan LD_PRELOAD="$(PRELOAD)" $(BUSTED) --run=san $(SPEC)
+	@$(MAKE) --no-print-directory -s all BUILD=$(SAN) CFLAGS="$(SANITIZE)"
+	@mkdir -p $(SAN)/bin
+	@printf '#!/bin/sh\nLD_PRELOAD="%s" exec /usr/bin/lua5.4 "$$@"\n' \
+	  "$(RUNTIME)" >$(SAN)/bin/lua5.4
+	@chmod +x $(SAN)/bin/lua5.4
+	@BUILD=$(SAN) PATH="$(CURDIR)/$(SAN)/bin:$$PATH" \
+	  $(SAN)/fulcio run /usr/bin/busted --output=spec/summary.lua $(SPEC)
 
 # Checks ---------------------------------------------------------------
 
