@@ -1,0 +1,226 @@
+--- gRPC over HTTP/2: framing, deadlines, statuses and trailers.
+--
+-- https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. What a
+-- method does is in services.lua; here is only how it is called.
+
+local engine = require("fulcio.engine")
+local log = require("fulcio.log")
+local messages = require("fulcio.messages")
+local protobuf = require("fulcio.protobuf")
+local refusal = require("fulcio.refusal")
+
+local OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 0, 3, 4
+local RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
+
+local CONTENT_TYPE = "application/grpc"
+local max_message = 256 * 1024
+
+local M = {}
+
+-- grpc-message is percent-encoded ASCII.
+local function percent(text)
+  return (text:gsub("[^ -$&-~]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end))
+end
+
+local function details(refused)
+  local metadata = {}
+  for key, value in pairs(refused.client) do
+    metadata[#metadata + 1] = { key = key, value = tostring(value) }
+  end
+  local info = protobuf.encode(messages.rpc.ErrorInfo, {
+    reason = refused.reason, domain = "fulcio", metadata = metadata,
+  })
+  local status = protobuf.encode(messages.rpc.Status, {
+    code = refused.grpc,
+    message = refused.message,
+    details = { {
+      type_url = "type.googleapis.com/google.rpc.ErrorInfo",
+      value = info,
+    } },
+  })
+  -- Binary metadata is base64; padding may be left out.
+  return (engine.bytes.base64(status):gsub("=+$", ""))
+end
+
+local function status(code, text)
+  return { ["grpc-status"] = tostring(code), ["grpc-message"] = text
+           and percent(text) or nil }
+end
+
+-- The trailers that a refusal becomes.
+local function refused_status(refused)
+  local trailers = status(refused.grpc, refused.message)
+  trailers["grpc-status-details-bin"] = details(refused)
+  if refused.retry_after then
+    trailers["retry-after"] = tostring(refused.retry_after)
+  end
+  return trailers
+end
+
+-- Trailers-Only: everything in the header block.
+local function only(trailers)
+  trailers["content-type"] = CONTENT_TYPE
+  return { status = 200, headers = trailers, body = "" }
+end
+
+local function frame(bytes)
+  local size = #bytes
+  return string.char(0, math.floor(size / 16777216) % 256,
+                     math.floor(size / 65536) % 256,
+                     math.floor(size / 256) % 256, size % 256) .. bytes
+end
+
+-- Takes one message off the front of `buffer`: message and the rest; nil
+-- when more bytes are needed; nil, code, text when it is not acceptable.
+local function unframe(buffer)
+  if #buffer < 5 then return nil end
+  local flag, a, b, c, d = buffer:byte(1, 5)
+  if flag ~= 0 then
+    return nil, UNIMPLEMENTED, "compressed messages are not supported"
+  end
+  local size = ((a * 256 + b) * 256 + c) * 256 + d
+  if size > max_message then
+    return nil, RESOURCE_EXHAUSTED,
+      ("received message larger than max (%d vs. %d)")
+        :format(size, max_message)
+  end
+  if #buffer < 5 + size then return nil end
+  return buffer:sub(6, 5 + size), buffer:sub(6 + size)
+end
+
+local units = { H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9 }
+
+-- Seconds that the client waits, nil when it did not say.
+local function timeout(headers)
+  local text = headers["grpc-timeout"]
+  if not text or #text < 2 or #text > 9 then return nil end
+  local digits, unit = text:sub(1, -2), units[text:sub(-1)]
+  if not unit then return nil end
+  for i = 1, #digits do
+    local c = digits:byte(i)
+    if c < 48 or c > 57 then return nil end
+  end
+  return tonumber(digits) * unit
+end
+
+-- Runs `call` and gives up waiting when the client does. What it started
+-- is finished all the same: a certificate that is logged stays logged.
+local function before_deadline(seconds, call)
+  if not seconds then return call() end
+  local done = engine.server.signal()
+  local result
+  engine.server.spawn(function()
+    result = call()
+    done:wake()
+  end)
+  if not result and not done:wait(seconds) and not result then
+    return only(status(DEADLINE_EXCEEDED, "context deadline exceeded"))
+  end
+  return result
+end
+
+-- What a thrown value says to the client; a string is our fault.
+local function caught(value)
+  if refusal.is(value) then return value end
+  log.error("grpc handler failed", { trace = tostring(value) })
+  return refusal("internal")
+end
+
+local function attempt(run, ...)
+  local ok, result = xpcall(run, function(value)
+    if refusal.is(value) then return value end
+    return debug.traceback(tostring(value), 2)
+  end, ...)
+  if ok then return result end
+  return nil, caught(result)
+end
+
+local function unary(method, request, context)
+  local bytes, code, text = unframe(request.body)
+  if not bytes then
+    return only(status(code or INTERNAL, text or "message is cut short"))
+  end
+  if code ~= "" then
+    return only(status(INTERNAL, "more than one message in a unary call"))
+  end
+  local message, why = protobuf.decode(method.input, bytes)
+  if not message then return only(status(INVALID_ARGUMENT, why)) end
+  local answer, refused = attempt(method.call, context, message, request)
+  if not answer then return only(refused_status(refused)), refused end
+  return {
+    status = 200,
+    headers = { ["content-type"] = CONTENT_TYPE },
+    body = frame(protobuf.encode(method.output, answer)),
+    trailers = status(OK),
+  }
+end
+
+-- A reader of the messages a client streams: message; nil at the end;
+-- nil, code, text when one is not acceptable.
+local function reader(method, request)
+  local buffer = ""
+  return function()
+    while true do
+      local bytes, rest, text = unframe(buffer)
+      if bytes then
+        buffer = rest
+        local message, why = protobuf.decode(method.input, bytes)
+        if not message then return nil, INVALID_ARGUMENT, why end
+        return message
+      end
+      if rest then return nil, rest, text end
+      local more = request.read()
+      if not more then return nil end
+      buffer = buffer .. more
+    end
+  end
+end
+
+local function streamed(method, request, context)
+  local read = reader(method, request)
+  return {
+    status = 200,
+    headers = { ["content-type"] = CONTENT_TYPE },
+    stream = function(write)
+      local function send(answer)
+        return write(frame(protobuf.encode(method.output, answer)))
+      end
+      local result, refused = attempt(function()
+        return method.stream(context, read, send) or status(OK)
+      end)
+      return result or refused_status(refused)
+    end,
+  }
+end
+
+--- Whether a request is a gRPC call.
+function M.is_call(request)
+  local kind = request.headers["content-type"]
+  return request.protocol == "h2" and kind ~= nil
+    and kind:sub(1, #CONTENT_TYPE) == CONTENT_TYPE
+end
+
+--- A status as a streaming method ends with it.
+M.status = status
+
+--- Answers a call: `methods` maps paths to { input, output, call } or
+--- { input, output, stream }. Returns the response, and the refusal that
+--- it words, if any.
+function M.handle(methods, request, context)
+  local method = methods[request.path]
+  if not method then
+    return only(status(UNIMPLEMENTED, "unknown method " .. request.path))
+  end
+  if method.stream then return streamed(method, request, context) end
+  local refused
+  local response = before_deadline(timeout(request.headers), function()
+    local answer
+    answer, refused = unary(method, request, context)
+    return answer
+  end)
+  return response, refused
+end
+
+return M
