@@ -19,9 +19,13 @@ local M = {}
 
 -- grpc-message is percent-encoded ASCII.
 local function percent(text)
-  return (text:gsub("[^ -$&-~]", function(c)
-    return ("%%%02X"):format(c:byte())
-  end))
+  local out = {}
+  for i = 1, #text do
+    local c = text:byte(i)
+    local plain = c >= 32 and c <= 126 and c ~= 37
+    out[i] = plain and string.char(c) or ("%%%02X"):format(c)
+  end
+  return table.concat(out)
 end
 
 local function details(refused)

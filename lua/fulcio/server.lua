@@ -4,10 +4,12 @@
 --- throw refusals; only this file catches them.
 
 local cors = require("fulcio.cors")
+local grpc = require("fulcio.grpc")
 local log = require("fulcio.log")
 local refusal = require("fulcio.refusal")
 local reply = require("fulcio.reply")
 local routes = require("fulcio.routes")
+local services = require("fulcio.services")
 
 -- path to method to handler
 local paths = {}
@@ -34,10 +36,19 @@ end
 
 local M = {}
 
+local function call(request, context)
+  local response, refused = grpc.handle(services, request, context)
+  if refused then
+    log.refused(refused, { path = request.path, peer = request.peer })
+  end
+  return response
+end
+
 --- The response to a request: { method, path, headers, body, peer, id }.
 --- `context` is what requests share: ca, log (nil: none), policies,
 --- issuers, algorithms. Never throws.
 function M.handle(request, context)
+  if grpc.is_call(request) then return call(request, context) end
   local preflight = cors.preflight(request)
   if preflight then return preflight end
   local ok, response = xpcall(dispatch, caught, request, context)

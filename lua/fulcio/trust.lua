@@ -26,18 +26,6 @@ local function chain(ca)
   return pems
 end
 
-local function bundle(ca)
-  local chains = json.list({})
-  for i, certificates in ipairs(ca:bundle()) do
-    local pems = json.list({})
-    for j, certificate in ipairs(certificates) do
-      pems[j] = certificate.pem
-    end
-    chains[i] = { certificates = pems }
-  end
-  return json.encode({ chains = chains })
-end
-
 -- Every chain, a blank line between two certificates.
 local function roots(ca)
   local pems = {}
@@ -66,11 +54,41 @@ local function configuration(policies)
   return json.encode({ issuers = issuers })
 end
 
+local function chains(ca)
+  local list = {}
+  for i, certificates in ipairs(ca:bundle()) do
+    local pems = {}
+    for j, certificate in ipairs(certificates) do
+      pems[j] = certificate.pem
+    end
+    list[i] = { certificates = pems }
+  end
+  return list
+end
+
 local M = {}
+
+--- The trust bundle: chains of PEM texts, each { certificates = … }.
+function M.chains(ca)
+  return once(ca, "chains", chains)
+end
+
+--- Every certificate of the bundle as one PEM text.
+function M.roots(ca)
+  return once(ca, "roots", roots)
+end
 
 --- A CA's chain as PEM texts without final newline.
 function M.chain(ca)
   return once(ca, "chain", chain)
+end
+
+local function bundle(ca)
+  local list = json.list({})
+  for i, chain_of in ipairs(M.chains(ca)) do
+    list[i] = { certificates = json.list(chain_of.certificates) }
+  end
+  return json.encode({ chains = list })
 end
 
 --- GET /api/v2/trustBundle
@@ -80,7 +98,7 @@ end
 
 --- GET /api/v1/rootCert
 function M.root(_, context)
-  return reply.pem(once(context.ca, "roots", roots))
+  return reply.pem(M.roots(context.ca))
 end
 
 --- GET /api/v2/configuration

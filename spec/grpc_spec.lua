@@ -1,0 +1,153 @@
+local engine = require("fulcio.engine")
+local grpc = require("fulcio.grpc")
+local messages = require("fulcio.messages")
+local protobuf = require("fulcio.protobuf")
+local refusal = require("fulcio.refusal")
+
+local Request = messages.health.HealthCheckRequest
+local Response = messages.health.HealthCheckResponse
+
+local function framed(bytes, flag)
+  return string.char(flag or 0, 0, 0, 0, #bytes) .. bytes
+end
+
+local function request(body, headers)
+  headers = headers or {}
+  headers["content-type"] = "application/grpc"
+  return { path = "/s/m", protocol = "h2", headers = headers,
+           body = body or framed("") }
+end
+
+local function methods(call)
+  return { ["/s/m"] = { input = Request, output = Response, call = call } }
+end
+
+local function serving() return { status = 1 } end
+
+describe("grpc", function()
+  it("answers a unary call with a message and status 0", function()
+    local heard
+    local response = grpc.handle(methods(function(context, message)
+      heard = { context, message.service }
+      return { status = 1 }
+    end), request(framed(protobuf.encode(Request, { service = "x" }))), "c")
+    assert.same({ "c", "x" }, heard)
+    assert.equal(framed("\8\1"), response.body)
+    assert.equal("0", response.trailers["grpc-status"])
+    assert.equal("application/grpc", response.headers["content-type"])
+  end)
+
+  it("words a refusal as status, message and details", function()
+    local refused = refusal("claim_missing", { client = { claim = "sha" } })
+    local response, again = grpc.handle(methods(function()
+      error(refused, 0)
+    end), request())
+    assert.equal(refused, again)
+    local headers = response.headers
+    assert.equal("3", headers["grpc-status"])
+    assert.equal("There was an error processing the identity token",
+                 headers["grpc-message"])
+    local bytes = engine.bytes.unbase64(headers["grpc-status-details-bin"])
+    local status = assert(protobuf.decode(messages.rpc.Status, bytes))
+    assert.equal(3, status.code)
+    local info = assert(protobuf.decode(messages.rpc.ErrorInfo,
+                                        status.details[1].value))
+    assert.equal("CLAIM_MISSING", info.reason)
+    assert.same({ key = "claim", value = "sha" }, info.metadata[1])
+  end)
+
+  it("tells a client of trouble when to come back", function()
+    local response = grpc.handle(methods(function()
+      error(refusal("overloaded"), 0)
+    end), request())
+    assert.equal("14", response.headers["grpc-status"])
+    assert.equal("1", response.headers["retry-after"])
+  end)
+
+  it("keeps the reason of its own failure to itself", function()
+    local log = require("fulcio.log")
+    local lines = {}
+    log.open({ mode = "prod",
+               write = function(text) lines[#lines + 1] = text end })
+    local response = grpc.handle(methods(function()
+      error("secret detail")
+    end), request())
+    log.open({ mode = "prod" })
+    assert.equal("13", response.headers["grpc-status"])
+    assert.is_nil(response.headers["grpc-message"]:find("secret", 1, true))
+    assert.truthy(lines[1]:find("secret detail", 1, true))
+  end)
+
+  local refused = {
+    { "an unknown method", "12", function()
+      return grpc.handle({}, request())
+    end },
+    { "a compressed message", "12", function()
+      return grpc.handle(methods(serving), request(framed("", 1)))
+    end },
+    { "a message cut short", "13", function()
+      return grpc.handle(methods(serving), request("\0\0\0\0\9x"))
+    end },
+    { "no message", "13", function()
+      return grpc.handle(methods(serving), request(""))
+    end },
+    { "two messages", "13", function()
+      return grpc.handle(methods(serving), request(framed("") .. framed("")))
+    end },
+    { "a message over the limit", "8", function()
+      return grpc.handle(methods(serving), request("\0\255\0\0\0"))
+    end },
+    { "what is not protobuf", "3", function()
+      return grpc.handle(methods(serving), request(framed("\255")))
+    end },
+  }
+  for _, case in ipairs(refused) do
+    it("refuses " .. case[1], function()
+      local response = case[3]()
+      assert.equal(200, response.status)
+      assert.equal(case[2], response.headers["grpc-status"])
+    end)
+  end
+
+  it("percent-encodes what a header cannot carry", function()
+    local response = grpc.handle(methods(function()
+      error(refusal("internal", { message = "50% \n\195\188" }), 0)
+    end), request())
+    assert.equal("50%25 %0A%C3%BC", response.headers["grpc-message"])
+  end)
+
+  it("takes only HTTP/2 with its content type for a call", function()
+    assert.is_true(grpc.is_call(request()))
+    local other = request()
+    other.protocol = "http/1.1"
+    assert.is_false(grpc.is_call(other))
+    assert.is_false(grpc.is_call({ protocol = "h2", headers = {} }))
+  end)
+
+  it("streams messages both ways", function()
+    local chunks = { framed(protobuf.encode(Request, { service = "ab" })),
+                     "" }
+    -- cut inside a frame
+    chunks = { chunks[1]:sub(1, 3), chunks[1]:sub(4) .. framed("") }
+    local heard, sent = {}, {}
+    local stream = { ["/s/m"] = {
+      input = Request, output = Response,
+      stream = function(_, read, send)
+        for message in read do
+          heard[#heard + 1] = message.service or ""
+          send({ status = #heard })
+        end
+      end,
+    } }
+    local asked = request()
+    asked.read = function() return table.remove(chunks, 1) end
+    local response = grpc.handle(stream, asked)
+    local trailers = response.stream(function(bytes)
+      sent[#sent + 1] = bytes
+      return true
+    end)
+    assert.same({ "ab", "" }, heard)
+    assert.same({ framed("\8\1"), framed("\8\2") }, sent)
+    assert.equal("0", trailers["grpc-status"])
+  end)
+end)

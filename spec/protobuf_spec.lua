@@ -1,0 +1,104 @@
+local messages = require("fulcio.messages")
+local protobuf = require("fulcio.protobuf")
+
+local v2 = messages.v2
+
+local function unhex(text)
+  return (text:gsub("%s", ""):gsub("..", function(pair)
+    return string.char(tonumber(pair, 16))
+  end))
+end
+
+describe("protobuf", function()
+  -- As protoc --encode writes it.
+  local request = unhex([[
+    0a 05 0a 03 61 62 63
+    12 0d 0a 07 08 02 12 03 50 45 4d 12 02 00 ff
+  ]])
+
+  it("reads a request as protoc writes it", function()
+    local read = assert(protobuf.decode(v2.CreateSigningCertificateRequest,
+                                        request))
+    assert.equal("abc", read.credentials.oidc_identity_token)
+    local key = read.public_key_request
+    assert.equal(2, key.public_key.algorithm)
+    assert.equal("PEM", key.public_key.content)
+    assert.equal("\0\255", key.proof_of_possession)
+  end)
+
+  it("writes what it reads", function()
+    local read = protobuf.decode(v2.CreateSigningCertificateRequest, request)
+    assert.equal(request,
+      protobuf.encode(v2.CreateSigningCertificateRequest, read))
+  end)
+
+  it("leaves defaults out, but not those of a oneof", function()
+    assert.equal("", protobuf.encode(v2.PublicKey, { content = "" }))
+    assert.equal(unhex("0a 00"),
+      protobuf.encode(v2.Credentials, { oidc_identity_token = "" }))
+  end)
+
+  it("keeps repeated fields in order", function()
+    local bytes = protobuf.encode(v2.CertificateChain,
+                                  { certificates = { "a", "", "b" } })
+    assert.equal(unhex("0a 01 61 0a 00 0a 01 62"), bytes)
+    assert.same({ "a", "", "b" },
+      protobuf.decode(v2.CertificateChain, bytes).certificates)
+  end)
+
+  it("lets the last member of a oneof win", function()
+    local read = protobuf.decode(v2.CreateSigningCertificateRequest,
+      unhex("12 02 12 00 1a 01 43"))
+    assert.is_nil(read.public_key_request)
+    assert.equal("C", read.certificate_signing_request)
+  end)
+
+  it("merges a message that is sent in parts", function()
+    local read = protobuf.decode(v2.CreateSigningCertificateRequest,
+      unhex("12 04 0a 02 08 02 12 03 12 01 53"))
+    assert.equal(2, read.public_key_request.public_key.algorithm)
+    assert.equal("S", read.public_key_request.proof_of_possession)
+  end)
+
+  it("passes over unknown fields of every wire type", function()
+    local read = assert(protobuf.decode(v2.PublicKey, unhex([[
+      78 01  79 0102030405060708  7a 02 aabb  7d 01020304  12 01 50
+    ]])))
+    assert.equal("P", read.content)
+  end)
+
+  it("reads a negative enum as a number", function()
+    local read = protobuf.decode(v2.PublicKey,
+                                 unhex("08 ff ff ff ff ff ff ff ff ff 01"))
+    assert.equal(-1, read.algorithm)
+  end)
+
+  local malformed = {
+    ["a key cut short"] = "80",
+    ["a varint of eleven bytes"] = "08 ffffffffffffffffffff 01",
+    ["a length beyond the end"] = "12 05 61",
+    ["a length near 2^64"] = "12 ffffffffffffffffff01 61",
+    ["an unknown field cut short"] = "79 01",
+    ["a group"] = "7b 7c",
+    ["field number zero"] = "02 00",
+    ["text that is not UTF-8"] = "12 02 c0 80",
+  }
+  for what, bytes in pairs(malformed) do
+    it("refuses " .. what, function()
+      local read, message, code = protobuf.decode(v2.PublicKey, unhex(bytes))
+      assert.is_nil(read)
+      assert.is_string(message)
+      assert.equal("bad_message", code)
+    end)
+  end
+
+  it("refuses nesting without end", function()
+    local loop = {}
+    loop[1] = { 1, "inner", "message", loop }
+    local bytes = ""
+    for _ = 1, 40 do bytes = "\10" .. string.char(#bytes) .. bytes end
+    local read, message = protobuf.decode(loop, bytes)
+    assert.is_nil(read)
+    assert.equal("protobuf: nested too deep", message)
+  end)
+end)
