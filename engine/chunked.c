@@ -8,14 +8,14 @@
 #define MAX_DIGITS 8
 
 enum {
-  SIZE,        /* hexadecimal digits */
-  EXTENSION,   /* after ";" */
+  SIZE,      /* hexadecimal digits */
+  EXTENSION, /* after ";" */
   SIZE_LF,
   DATA,
   DATA_CR,
   DATA_LF,
-  LINE,        /* where a trailer line or the last CRLF begins */
-  TRAILER,     /* in a trailer's name */
+  LINE,    /* where a trailer line or the last CRLF begins */
+  TRAILER, /* in a trailer's name */
   TRAILER_TEXT,
   TRAILER_LF,
   LAST_LF,
@@ -34,10 +34,10 @@ static bool is_text(unsigned char c) {
 }
 
 static bool is_name(unsigned char c) {
-  return c > 0x20 && c < 0x7f && c != ':' && c != '"' && c != '(' &&
-         c != ')' && c != ',' && c != '/' && c != ';' && c != '<' &&
-         c != '=' && c != '>' && c != '?' && c != '@' && c != '[' &&
-         c != '\\' && c != ']' && c != '{' && c != '}';
+  return c > 0x20 && c < 0x7f && c != ':' && c != '"' && c != '(' && c != ')' &&
+    c != ',' && c != '/' && c != ';' && c != '<' && c != '=' && c != '>' &&
+    c != '?' && c != '@' && c != '[' && c != '\\' && c != ']' && c != '{' &&
+    c != '}';
 }
 
 /* The state after a byte of a chunk's first line; -1: not allowed. */

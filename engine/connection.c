@@ -19,7 +19,11 @@
 
 #define LEAVING_SECONDS 2
 #define PAUSE_SECONDS 0.1 /* of accepting, when out of descriptors */
-#define INPUT_SLACK 4096  /* bytes that may wait besides a whole head */
+/* Who has so many connections more than another process of its role lets
+** the other take the next one, if it comes this soon. */
+#define AHEAD 2
+#define COURTESY_SECONDS 50e-6
+#define INPUT_SLACK 4096 /* bytes that may wait besides a whole head */
 
 static Service *services;
 
@@ -75,7 +79,9 @@ size_t connection_unsent(Connection *connection) {
   return evbuffer_get_length(bufferevent_get_output(connection->stream));
 }
 
-void connection_pin(Connection *connection) { connection->pins++; }
+void connection_pin(Connection *connection) {
+  connection->pins++;
+}
 
 bool connection_unpin(Connection *connection) {
   bool gone = connection->closed;
@@ -102,8 +108,7 @@ static void connection_linger(Connection *connection) {
     return;
   }
   shutdown(bufferevent_getfd(connection->stream), SHUT_WR);
-  evbuffer_drain(connection->input,
-                 evbuffer_get_length(connection->input));
+  evbuffer_drain(connection->input, evbuffer_get_length(connection->input));
 }
 
 void connection_leave(Connection *connection, bool unread) {
@@ -162,8 +167,7 @@ bool connection_send(Connection *connection, Slice head, Slice body) {
     size_t part = done < parts[i].iov_len ? done : parts[i].iov_len;
     done -= part;
     if (part < parts[i].iov_len)
-      bufferevent_write(connection->stream,
-                        (char *)parts[i].iov_base + part,
+      bufferevent_write(connection->stream, (char *)parts[i].iov_base + part,
                         parts[i].iov_len - part);
   }
   connection->unsent = connection_unsent(connection);
@@ -174,12 +178,10 @@ static void stream_readable(struct bufferevent *stream, void *context) {
   (void)stream;
   Connection *connection = context;
   if (connection->leaving) {
-    evbuffer_drain(connection->input,
-                   evbuffer_get_length(connection->input));
+    evbuffer_drain(connection->input, evbuffer_get_length(connection->input));
     return;
   }
-  if (connection->protocol == NULL)
-    connection->protocol = &http1_protocol;
+  if (connection->protocol == NULL) connection->protocol = &http1_protocol;
   connection_pin(connection);
   connection->protocol->feed(connection);
   connection_unpin(connection);
@@ -199,8 +201,8 @@ static void stream_event(struct bufferevent *stream, short what,
   (void)stream;
   Connection *connection = context;
   connection->ended = true;
-  bool waits = connection->request != NULL &&
-               connection->request->arrival == ARRIVED;
+  bool waits =
+    connection->request != NULL && connection->request->arrival == ARRIVED;
   bool unsent = connection_unsent(connection) > 0;
   if ((what & BEV_EVENT_EOF) != 0 && (waits || unsent)) return;
   connection_close(connection);
@@ -267,22 +269,37 @@ static void connection_open(Service *service, int fd) {
   connection_wait(connection, &service->idle);
 }
 
+static void service_pause(Service *service, double seconds) {
+  struct timeval span = loop_span(seconds);
+  event_del(service->accepting);
+  evtimer_add(service->pause, &span);
+}
+
+/* Whether to leave what waits to another process. The event is not taken
+** away for that, so this is asked again in the next turn. */
+static bool service_yields(Service *service) {
+  if (!shared_is_ahead(AHEAD)) return false;
+  double now = loop_clock();
+  if (service->courtesy == 0) service->courtesy = now;
+  if (now - service->courtesy < COURTESY_SECONDS) return true;
+  service->courtesy = 0;
+  return false;
+}
+
 /* One at a time: others who wait for the same socket get their share. */
 static void service_accept(evutil_socket_t fd, short what, void *context) {
   (void)what;
   Service *service = context;
+  if (service_yields(service)) return;
   int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (peer >= 0) {
     connection_open(service, peer);
     return;
   }
-  if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS &&
-      errno != ENOMEM)
+  if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
     return;
   if (service->idle.first != NULL) connection_close(service->idle.first);
-  struct timeval span = loop_span(PAUSE_SECONDS);
-  event_del(service->accepting);
-  evtimer_add(service->pause, &span);
+  service_pause(service, PAUSE_SECONDS);
 }
 
 static void service_resume(evutil_socket_t fd, short what, void *context) {
@@ -295,8 +312,8 @@ static void service_resume(evutil_socket_t fd, short what, void *context) {
 static void service_stop(Service *service) {
   int fd = service->listener->fd;
   int peer;
-  while (fd >= 0 && (peer = accept4(fd, NULL, NULL,
-                                    SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+  while (fd >= 0 &&
+         (peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
     connection_open(service, peer);
   event_del(service->accepting);
   evtimer_del(service->pause);
@@ -337,12 +354,10 @@ void service_open(Service *service) {
   raise_descriptors();
   shared_open();
   ageing_open(&service->idle, service->idle_seconds, connection_expire);
-  ageing_open(&service->reading, service->request_seconds,
-              connection_late);
+  ageing_open(&service->reading, service->request_seconds, connection_late);
   ageing_open(&service->leaving, LEAVING_SECONDS, connection_expire);
-  service->accepting =
-    event_new(loop_base(), service->listener->fd, EV_READ | EV_PERSIST,
-              service_accept, service);
+  service->accepting = event_new(loop_base(), service->listener->fd,
+                                 EV_READ | EV_PERSIST, service_accept, service);
   service->pause = evtimer_new(loop_base(), service_resume, service);
   event_add(service->accepting, NULL);
   service->listener->served = true;

@@ -77,14 +77,13 @@ bool digest_make(const char *name, Slice data, unsigned char *out,
 ** results; or lua_yieldk with a continuation of its own. `hash` is never
 ** NULL but for Ed25519. ECDSA signatures are DER. */
 typedef struct Pkey Pkey;
-typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data,
-                        const char *hash);
+typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data, const char *hash);
 struct KeyShape;
 struct Pkey {
-  EVP_PKEY *key;     /* owned; public part only when signer is set */
+  EVP_PKEY *key; /* owned; public part only when signer is set */
   bool is_private;
-  PkeySign signer;   /* NULL: sign with `key` in software */
-  int signer_ref;    /* registry reference that keeps the signer's owner */
+  PkeySign signer;     /* NULL: sign with `key` in software */
+  int signer_ref;      /* registry reference that keeps the signer's owner */
   unsigned char *spki; /* DER, cached; owned, from OPENSSL_malloc */
   size_t spki_size;
   const struct KeyShape *shape; /* what the SPKI says; ask key_shape() */
@@ -154,6 +153,8 @@ struct event_base *loop_base(void) LOOP_WEAK;
 /* Whether L is a coroutine that our loop started and can yield here. */
 bool loop_owns(lua_State *L) LOOP_WEAK;
 int loop_suspend(lua_State *L) LOOP_WEAK;
+/* Says that the lua_yield or lua_yieldk that follows is such a wait, too. */
+void loop_expect(lua_State *L) LOOP_WEAK;
 /* At once from an event callback; in the next turn while Lua runs. */
 void loop_resume(lua_State *co, int count) LOOP_WEAK;
 

@@ -87,7 +87,7 @@ static int check_host(Slice value, int *hosts) {
   for (size_t i = 0; i < value.size; i++) {
     unsigned char c = value.data[i];
     bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                  (c >= '0' && c <= '9');
+      (c >= '0' && c <= '9');
     if (!letter && (c == '\0' || strchr("-._~%!$&'()*+,;=:[]", c) == NULL))
       return 400;
   }
@@ -116,8 +116,7 @@ static int check_coding(Slice value, Head *head) {
 static int check_field(Slice name, Slice value, Head *head, int *hosts) {
   if (same_text(name, "host")) return check_host(value, hosts);
   if (same_text(name, "content-length")) return check_length(value, head);
-  if (same_text(name, "transfer-encoding"))
-    return check_coding(value, head);
+  if (same_text(name, "transfer-encoding")) return check_coding(value, head);
   if (same_text(name, "expect")) {
     if (!same_text(value, "100-continue")) return 417;
     head->expects = head->minor == 1;
@@ -137,8 +136,9 @@ static int parse_field(char *bytes, Slice line, Head *head, int *hosts) {
   Slice value = {line.data + size + 1, line.size - size - 1};
   while (value.size > 0 && (*value.data == ' ' || *value.data == '\t'))
     value.data++, value.size--;
-  while (value.size > 0 && (value.data[value.size - 1] == ' ' ||
-                            value.data[value.size - 1] == '\t'))
+  while (
+    value.size > 0 &&
+    (value.data[value.size - 1] == ' ' || value.data[value.size - 1] == '\t'))
     value.size--;
   if (head->field_count == MAX_FIELDS) return 431;
   head->fields[head->field_count++] = (Field){

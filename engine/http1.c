@@ -72,8 +72,7 @@ static const char *date_line(void) {
   if (now != made) {
     struct tm parts;
     gmtime_r(&now, &parts);
-    strftime(line, sizeof line, "date: %a, %d %b %Y %H:%M:%S GMT\r\n",
-             &parts);
+    strftime(line, sizeof line, "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
     made = now;
   }
   return line;
@@ -82,14 +81,12 @@ static const char *date_line(void) {
 static void write_head(const Request *request, const Response *response,
                        bool close) {
   text.size = 0;
-  text_format("HTTP/1.1 %d %s\r\n", response->status,
-              reason(response->status));
+  text_format("HTTP/1.1 %d %s\r\n", response->status, reason(response->status));
   text_add(date_line(), strlen(date_line()));
   for (int i = 0; i < response->field_count; i++) {
     text_add(response->fields[i].name.data, response->fields[i].name.size);
     text_add(": ", 2);
-    text_add(response->fields[i].value.data,
-             response->fields[i].value.size);
+    text_add(response->fields[i].value.data, response->fields[i].value.size);
     text_add("\r\n", 2);
   }
   if (response->status != 204 && response->status != 304)
@@ -103,8 +100,8 @@ static void write_head(const Request *request, const Response *response,
 
 static bool http1_respond(Request *request, const Response *response) {
   Connection *connection = request->connection;
-  bool bare = request->is_head || response->status == 204 ||
-              response->status == 304;
+  bool bare =
+    request->is_head || response->status == 204 || response->status == 304;
   connection->closing =
     !request->keep_alive || response->close || loop_stopping();
   write_head(request, response, connection->closing);
@@ -131,14 +128,13 @@ static void http1_submit(Request *request) {
 /* What the head says of the body; 0 or the status to refuse it with. */
 static int http1_expect_body(Request *request, const Head *head) {
   Connection *connection = request->connection;
-  if (head->has_length && head->length > request->service->max_body)
-    return 413;
+  if (head->has_length && head->length > request->service->max_body) return 413;
   request->body_left = (size_t)head->length;
-  request->arrival = head->chunked             ? IN_CHUNKS
-                     : request->body_left > 0 ? IN_BODY
-                                              : ARRIVED;
-  bool waits = request->arrival != ARRIVED &&
-               evbuffer_get_length(connection->input) == 0;
+  request->arrival = head->chunked ? IN_CHUNKS
+    : request->body_left > 0       ? IN_BODY
+                                   : ARRIVED;
+  bool waits =
+    request->arrival != ARRIVED && evbuffer_get_length(connection->input) == 0;
   if (!head->expects || !waits) return 0;
   static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
   Slice line = {(const unsigned char *)go_on, sizeof go_on - 1};
@@ -185,9 +181,9 @@ static bool http1_head(Request *request) {
   const unsigned char *bytes = evbuffer_pullup(connection->input, -1);
   long end = head_end(bytes, size < limit ? size : limit, &request->seen);
   if (end == 0 && size < limit) return false;
-  int status = end < 0    ? 400
-               : end == 0 ? 431
-                          : http1_take_head(request, (size_t)end);
+  int status = end < 0 ? 400
+    : end == 0         ? 431
+                       : http1_take_head(request, (size_t)end);
   if (status > 0) http1_refuse(request, status);
   return status == 0;
 }

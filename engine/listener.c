@@ -76,8 +76,7 @@ static void listener_describe(Listener *listener) {
 /* A socket that the service manager opened for this port or path. */
 static int listener_activated(int port, const char *path) {
   const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-  if (pid == NULL || count == NULL || atol(pid) != (long)getpid())
-    return -1;
+  if (pid == NULL || count == NULL || atol(pid) != (long)getpid()) return -1;
   for (int i = 0; i < atoi(count); i++) {
     int fd = FIRST_ACTIVATED + i, listens = 0;
     Address where = {0};
@@ -85,20 +84,20 @@ static int listener_activated(int port, const char *path) {
     if (getsockname(fd, &where.any, &size) != 0) continue;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &flag);
     int family = where.any.sa_family;
-    bool same = path != NULL ? family == AF_UNIX &&
-                                 strcmp(where.local.sun_path, path) == 0
-                : family == AF_INET ? ntohs(where.v4.sin_port) == port
-                                    : family == AF_INET6 &&
-                                        ntohs(where.v6.sin6_port) == port;
+    bool same = path != NULL
+      ? family == AF_UNIX && strcmp(where.local.sun_path, path) == 0
+      : family == AF_INET
+      ? ntohs(where.v4.sin_port) == port
+      : family == AF_INET6 && ntohs(where.v6.sin6_port) == port;
     if (listens && same) return fd;
   }
   return -1;
 }
 
 static int listener_failed(lua_State *L, int error, const char *where) {
-  const char *code = error == EADDRINUSE           ? "in_use"
-                     : error == EACCES || error == EPERM ? "denied"
-                                                   : "bad_address";
+  const char *code = error == EADDRINUSE ? "in_use"
+    : error == EACCES || error == EPERM  ? "denied"
+                                         : "bad_address";
   return engine_fail(L, code, "cannot listen on %s: %s", where,
                      strerror(error));
 }
@@ -107,8 +106,8 @@ static int listener_failed(lua_State *L, int error, const char *where) {
 static int listener_bind(Listener *listener, const struct sockaddr *where,
                          socklen_t size) {
   int on = 1;
-  int fd = socket(where->sa_family,
-                  SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd =
+    socket(where->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return errno;
   if (where->sa_family != AF_UNIX)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -125,8 +124,7 @@ static int listen_tcp(lua_State *L, Listener *listener, const char *host,
                       int port) {
   char service[16];
   snprintf(service, sizeof service, "%d", port);
-  struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                           .ai_flags = AI_PASSIVE};
+  struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
   struct addrinfo *found = NULL;
   int error = getaddrinfo(host, service, &hints, &found);
   if (error != 0)
@@ -159,15 +157,14 @@ static int listen_unix(lua_State *L, Listener *listener, const char *path,
   if (path[0] != '/' || strlen(path) >= sizeof where.sun_path)
     return engine_fail(L, "bad_address",
                        "cannot listen on %s: not an absolute path of at "
-                       "most 107 bytes", path);
+                       "most 107 bytes",
+                       path);
   strcpy(where.sun_path, path);
   struct stat stat;
-  if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) &&
-      !is_alive(&where))
+  if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && !is_alive(&where))
     unlink(path); /* left by a process that was killed */
   mode_t before = umask(0777 & ~mode);
-  int error =
-    listener_bind(listener, (struct sockaddr *)&where, sizeof where);
+  int error = listener_bind(listener, (struct sockaddr *)&where, sizeof where);
   umask(before);
   if (error == 0) return 0;
   return listener_failed(L, error, path);
@@ -205,9 +202,8 @@ static int server_listen(lua_State *L) {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
   } else {
     listener->opened = getpid();
-    int failed = path != NULL
-                   ? listen_unix(L, listener, path, (mode_t)mode)
-                   : listen_tcp(L, listener, host, port);
+    int failed = path != NULL ? listen_unix(L, listener, path, (mode_t)mode)
+                              : listen_tcp(L, listener, host, port);
     if (failed != 0) return failed;
   }
   listener_describe(listener);
@@ -217,7 +213,9 @@ static int server_listen(lua_State *L) {
 }
 
 /* listener:close() */
-static int listener_shut(lua_State *L) { return listener_gc(L); }
+static int listener_shut(lua_State *L) {
+  return listener_gc(L);
+}
 
 /* listener.port, listener.address */
 static int listener_index(lua_State *L) {

@@ -16,12 +16,12 @@ typedef struct Task {
   LoopDone done;
   void *context;
   struct event timer;
-  struct Task *next;      /* in the ready queue or a signal's list */
-  struct Task **link;     /* what points at this task in a signal's list */
-  struct Signal *signal;  /* whose list that is */
-  int arguments;      /* of the resume that is due */
-  bool suspended;     /* by us, not by coroutine.yield */
-  double busy;        /* seconds for which it has held the loop */
+  struct Task *next;     /* in the ready queue or a signal's list */
+  struct Task **link;    /* what points at this task in a signal's list */
+  struct Signal *signal; /* whose list that is */
+  int arguments;         /* of the resume that is due */
+  bool suspended;        /* by us, not by coroutine.yield */
+  double busy;           /* seconds for which it has held the loop */
 } Task;
 
 typedef struct Signal {
@@ -61,7 +61,9 @@ struct timeval loop_span(double seconds) {
   return span;
 }
 
-lua_State *loop_state(void) { return loop.L; }
+lua_State *loop_state(void) {
+  return loop.L;
+}
 
 /* Ends the loop once it was told to stop and nothing holds it. */
 static void loop_settle(void) {
@@ -95,8 +97,7 @@ bool loop_owns(lua_State *L) {
 static void task_end(Task *task, int status) {
   lua_State *co = task->co;
   event_del(&task->timer);
-  if (task->done != NULL)
-    task->done(task->context, co, status, task->busy);
+  if (task->done != NULL) task->done(task->context, co, status, task->busy);
   lua_State *L = loop.L;
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, co);
@@ -115,8 +116,9 @@ static void task_step(Task *task) {
   if (status == LUA_YIELD && task->suspended) return;
   if (status == LUA_YIELD) {
     lua_settop(task->co, 0);
-    lua_pushliteral(task->co, "coroutine.yield outside every coroutine "
-                              "that the program itself made");
+    lua_pushliteral(task->co,
+                    "coroutine.yield outside every coroutine "
+                    "that the program itself made");
     status = LUA_ERRRUN;
   }
   task_end(task, status);
@@ -157,8 +159,12 @@ struct event_base *loop_base(void) {
   return loop.base;
 }
 
-int loop_suspend(lua_State *L) {
+void loop_expect(lua_State *L) {
   task_of(L)->suspended = true;
+}
+
+int loop_suspend(lua_State *L) {
+  loop_expect(L);
   return lua_yield(L, 0);
 }
 
@@ -192,8 +198,7 @@ static lua_State *task_new(lua_State *L, int arguments, LoopDone done,
   return co;
 }
 
-void loop_spawn(lua_State *L, int arguments, LoopDone done,
-                void *context) {
+void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context) {
   loop_resume(task_new(L, arguments, done, context), arguments);
 }
 
@@ -334,7 +339,9 @@ void loop_stop(void) {
   loop_hold(-1);
 }
 
-bool loop_stopping(void) { return loop.stopping; }
+bool loop_stopping(void) {
+  return loop.stopping;
+}
 
 void loop_after_fork(pid_t master, double grace, void (*started)(void)) {
   loop.base = NULL;
@@ -356,6 +363,7 @@ static void loop_run_signalled(void) {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  signal(SIGPIPE, SIG_IGN);
   sigprocmask(SIG_BLOCK, &set, &before);
   int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   struct event *event =

@@ -40,11 +40,12 @@ static const char *push_modules(lua_State *L) {
 static void limit_paths(lua_State *L) {
   const char *modules = push_modules(L);
   if (modules == NULL)
-    luaL_error(L, "the Lua modules are neither in ../share/fulcio/lua nor "
-                  "in ../lua, seen from the program");
+    luaL_error(L,
+               "the Lua modules are neither in ../share/fulcio/lua nor "
+               "in ../lua, seen from the program");
   lua_getglobal(L, "package");
-  lua_pushfstring(L, "%s/?.lua;" LUA_MODULES "/?.lua;" LUA_MODULES
-                     "/?/init.lua", modules);
+  lua_pushfstring(
+    L, "%s/?.lua;" LUA_MODULES "/?.lua;" LUA_MODULES "/?/init.lua", modules);
   lua_setfield(L, -2, "path");
   lua_pushliteral(L, LUA_C_MODULES "/?.so");
   lua_setfield(L, -2, "cpath");

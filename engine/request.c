@@ -79,8 +79,8 @@ bool request_target(Request *request, Slice target) {
     target.data += skip;
     target.size -= skip;
   } else if (target.size == 0 ||
-             (target.data[0] != '/' && !(target.size == 1 &&
-                                         target.data[0] == '*'))) {
+             (target.data[0] != '/' &&
+              !(target.size == 1 && target.data[0] == '*'))) {
     return false;
   }
   const unsigned char *mark =
@@ -146,7 +146,7 @@ static void push_request(lua_State *L, const Request *request) {
 
 static bool equals(Slice slice, const char *text) {
   return slice.size == strlen(text) &&
-         memcmp(slice.data, text, slice.size) == 0;
+    memcmp(slice.data, text, slice.size) == 0;
 }
 
 /* Fields that only the protocol may write. */
@@ -169,8 +169,7 @@ static void response_field(lua_State *L, Response *response, Slice name) {
   if (response->field_count == MAX_FIELDS)
     luaL_error(L, "more than %d header fields", MAX_FIELDS);
   for (size_t i = 0; i < value.size; i++)
-    if ((value.data[i] < ' ' && value.data[i] != '\t') ||
-        value.data[i] == 0x7f)
+    if ((value.data[i] < ' ' && value.data[i] != '\t') || value.data[i] == 0x7f)
       luaL_error(L, "control character in header \"%s\"", name.data);
   if (equals(name, "connection") && equals(value, "close")) {
     response->close = true;
@@ -191,14 +190,15 @@ static Slice check_field_name(lua_State *L, int index) {
     unsigned char c = name.data[i];
     if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
           c == '_'))
-      luaL_error(L, "header \"%s\": names are lower-case letters, digits "
-                    "and -", name.data);
+      luaL_error(L,
+                 "header \"%s\": names are lower-case letters, digits "
+                 "and -",
+                 name.data);
   }
   return name;
 }
 
-static void response_headers(lua_State *L, int headers,
-                             Response *response) {
+static void response_headers(lua_State *L, int headers, Response *response) {
   lua_pushnil(L);
   while (lua_next(L, headers) != 0) {
     Slice name = check_field_name(L, -2);
@@ -252,19 +252,16 @@ static void request_finish(Request *request) {
 
 /* refusals ---------------------------------------------------------- */
 
-static void add_field(Response *response, const char *name,
-                      const char *value) {
+static void add_field(Response *response, const char *name, const char *value) {
   int i = response->field_count++;
-  response->fields[i].name =
-    (Slice){(const unsigned char *)name, strlen(name)};
+  response->fields[i].name = (Slice){(const unsigned char *)name, strlen(name)};
   response->fields[i].value =
     (Slice){(const unsigned char *)value, strlen(value)};
 }
 
 /* Those who are told to come again are told when. */
 static void add_retry(Response *response) {
-  if (response->status != 503 || response->field_count == MAX_FIELDS)
-    return;
+  if (response->status != 503 || response->field_count == MAX_FIELDS) return;
   for (int i = 0; i < response->field_count; i++)
     if (equals(response->fields[i].name, "retry-after")) return;
   add_field(response, "retry-after", "1");
@@ -335,8 +332,7 @@ static int run(lua_State *L) {
   return answer(L, LUA_OK, context);
 }
 
-static void run_done(void *context, lua_State *co, int status,
-                     double busy) {
+static void run_done(void *context, lua_State *co, int status, double busy) {
   Request *request = context;
   Service *service = request->service;
   service->service_time += (busy - service->service_time) * MEAN_WEIGHT;

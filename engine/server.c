@@ -28,8 +28,9 @@ static int option_function(lua_State *L, const char *name) {
 /* server.http(listener, handler [, options]) */
 static int server_http(lua_State *L) {
   static const char *const names[] = {
-    "max_header", "max_body", "request_seconds", "idle_seconds",
-    "max_connections", "refuse", "on_error", "same_user", NULL,
+    "max_header",   "max_body",        "request_seconds",
+    "idle_seconds", "max_connections", "refuse",
+    "on_error",     "same_user",       NULL,
   };
   Listener *listener = luaL_checkudata(L, 1, LISTENER_TYPE);
   luaL_argcheck(L, listener->fd >= 0, 1, "the listener is closed");
@@ -72,5 +73,6 @@ int engine_open_server(lua_State *L) {
   loop_register(L);
   listener_register(L);
   shared_register(L);
+  workers_register(L);
   return 1;
 }

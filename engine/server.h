@@ -17,8 +17,7 @@ struct timeval loop_span(double seconds);
 lua_State *loop_state(void);
 /* Told when the coroutine has ended: its results, or the error and its
 ** stack, are still on co. busy: seconds for which it held the loop. */
-typedef void (*LoopDone)(void *context, lua_State *co, int status,
-                         double busy);
+typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context);
@@ -91,6 +90,7 @@ typedef struct Service {
   int max_connections;
   bool same_user;
   struct event *accepting, *pause;
+  double courtesy; /* since when others were let go first; 0: not */
   Ageing idle, reading, leaving;
   int queued;          /* requests that have not started */
   double service_time; /* mean seconds of the loop that one takes */
@@ -156,8 +156,8 @@ struct Request {
   uint64_t id;
   double arrived;
   Arrival arrival;
-  size_t seen; /* bytes of the head that were looked at */
-  char *head;  /* owned */
+  size_t seen;   /* bytes of the head that were looked at */
+  char *head;    /* owned */
   Field *fields; /* owned */
   int field_count;
   Slice method, path, query; /* in head; query.data NULL: none */
@@ -201,7 +201,7 @@ long head_end(const unsigned char *bytes, size_t size, size_t *seen);
 
 typedef struct Head {
   Slice method, target;
-  int minor;        /* HTTP/1.minor */
+  int minor; /* HTTP/1.minor */
   bool has_length, chunked, keep_alive, expects;
   uint64_t length;
   Field fields[MAX_FIELDS];
@@ -225,13 +225,20 @@ extern const Protocol http1_protocol;
 
 /* Makes the pages; must have happened before a fork. */
 void shared_open(void);
-/* The place of this process among all, and what was counted there. */
-void shared_sit(int seat);
+/* Frees a seat: nobody is there, and has no connections. */
 void shared_clear(int seat);
-void shared_ready(void);
+/* This process's seat among all. */
+void shared_sit(int seat);
+/* It can do now what processes of its role (from 1) do. */
+void shared_ready(int role);
 bool shared_is_ready(int seat);
 /* Adds to this process's connections and returns everybody's. */
 int shared_connections(int by);
+/* Whether another process of its role has so many fewer connections. */
+bool shared_is_ahead(int by);
 void shared_register(lua_State *L);
+
+/* workers.c */
+void workers_register(lua_State *L);
 
 #endif

@@ -24,7 +24,7 @@ typedef struct Counter {
 
 typedef struct Seat {
   atomic_int connections;
-  atomic_bool ready;
+  atomic_int role; /* 0: nobody is ready here */
 } Seat;
 
 typedef struct Shared {
@@ -50,28 +50,40 @@ void shared_open(void) {
 
 /* seats ------------------------------------------------------------- */
 
-void shared_sit(int place) { seat = place; }
-
 void shared_clear(int place) {
   atomic_store(&shared->seats[place].connections, 0);
-  atomic_store(&shared->seats[place].ready, false);
+  atomic_store(&shared->seats[place].role, 0);
 }
 
-void shared_ready(void) {
-  atomic_store(&shared->seats[seat].ready, true);
+void shared_sit(int place) {
+  seat = place;
+}
+
+void shared_ready(int role) {
+  atomic_store(&shared->seats[seat].role, role);
 }
 
 bool shared_is_ready(int place) {
-  return atomic_load(&shared->seats[place].ready);
+  return atomic_load(&shared->seats[place].role) != 0;
 }
 
 int shared_connections(int by) {
   int total = 0;
   atomic_fetch_add(&shared->seats[seat].connections, by);
   for (int i = 0; i < SEATS; i++)
-    total += atomic_load_explicit(&shared->seats[i].connections,
-                                  memory_order_relaxed);
+    total +=
+      atomic_load_explicit(&shared->seats[i].connections, memory_order_relaxed);
   return total;
+}
+
+bool shared_is_ahead(int by) {
+  int role = atomic_load(&shared->seats[seat].role);
+  int ours = atomic_load(&shared->seats[seat].connections);
+  for (int i = 0; i < SEATS && role != 0; i++)
+    if (atomic_load(&shared->seats[i].role) == role &&
+        atomic_load(&shared->seats[i].connections) + by <= ours)
+      return true;
+  return false;
 }
 
 /* counters ---------------------------------------------------------- */
@@ -122,8 +134,7 @@ static int server_count(lua_State *L) {
   size_t size;
   const char *key = luaL_checklstring(L, 1, &size);
   double by = luaL_optnumber(L, 2, 1);
-  luaL_argcheck(L, size > 0 && size <= KEY_SIZE, 1,
-                "a key has 1 to 240 bytes");
+  luaL_argcheck(L, size > 0 && size <= KEY_SIZE, 1, "a key has 1 to 240 bytes");
   shared_open();
   lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
   lua_pushvalue(L, 1);
