@@ -60,6 +60,12 @@ function M.policy(merged, report)
         :format(name, name))
     end
   end
+  for key, slot in pairs(merged.extensions) do
+    if slot.drop and not merged.provider then
+      report({ "extensions", key }, ("extensions.%s = false drops nothing: "
+        .. "there is no provider"):format(key))
+    end
+  end
   if not merged.san then return nil end
   if merged.issuer_name and merged.san.type ~= "email" then
     report({ "issuer_name" }, "issuer_name is for san.email alone")

@@ -75,7 +75,9 @@ local function constants(field)
     for _, name in ipairs(sorted(value)) do
       local path, text = { field, name }, value[name]
       if check_name(name, path, report) then
-        if type(text) ~= "string" then
+        if text == false and field == "set" and options.kind == "provider" then
+          piece.owed[#piece.owed + 1] = name
+        elseif type(text) ~= "string" then
           report(path, ("%s.%s must be a text"):format(field, name))
         elseif text == "" and not options.empty_default then
           report(path, ("%s.%s is empty, which is the same as absent: "
@@ -245,7 +247,7 @@ end
 --- `report(path, message)` is called for everything that is wrong.
 function M.piece(data, report, options)
   local piece = { name = options.name, must = {}, checks = {}, set = {},
-                  default = {}, extensions = {} }
+                  default = {}, extensions = {}, owed = {} }
   if type(data) ~= "table" or data.word then
     report({}, "the file must return a table: return { issuer = … }")
     return piece

@@ -20,12 +20,11 @@ local M = {}
 
 -- The refusal of a problem met while filling `field` of a policy.
 local function refuse(policy, field, problem)
-  local message = policy.explain and policy.explain(field, problem) or nil
   return nil, refusal(problem.code, {
     client = { claim = problem.claim },
     log = { policy = policy.name, field = field, claim = problem.claim,
             detail = problem.why },
-    message = message,
+    message = problem.message,
   })
 end
 
@@ -78,8 +77,7 @@ local function name_of(policy, env)
   return nil, refusal("claim_invalid", {
     client = { claim = claimtext.first(node) },
     log = { policy = policy.name, field = "san", detail = why },
-    message = encoding and why or policy.explain and policy.explain("san",
-      { code = "claim_invalid", why = why }) or nil,
+    message = (encoding or policy.mapping) and why or nil,
   })
 end
 

@@ -33,7 +33,8 @@ end
 local function subject_domain(policy)
   if policy.san.type ~= "username" then return argument(policy, "within") end
   local last = policy.san.node[#policy.san.node]
-  return type(last) == "string" and last:match("!([^!]+)$") or nil
+  if type(last) == "table" then return policy.set[last.claim] end
+  return last:match("!([^!]+)$")
 end
 
 local function describe(policy)

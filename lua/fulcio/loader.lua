@@ -2,6 +2,7 @@
 
 local assemble = require("fulcio.assemble")
 local compile = require("fulcio.compile")
+local engine = require("fulcio.engine")
 local issuer = require("fulcio.issuer")
 local lines = require("fulcio.lines")
 local provider = require("fulcio.provider")
@@ -19,20 +20,26 @@ function Loader:fail(file, line, message)
                                     message = message }
 end
 
+-- How a source is called in messages.
+local function place(source)
+  return source.path or source.name
+end
+
 -- A function that reports what is wrong at a path of a file.
 function Loader:reporter(source)
   local line_of = source.text and lines.of(source.text)
   return function(path, message)
-    self:fail(source.name, line_of and line_of(path) or 1, message)
+    self:fail(place(source), line_of and line_of(path) or source.line or 1,
+              message)
   end
 end
 
 -- The table a source holds or returns; nil after a report.
 function Loader:data(source)
   if source.data then return source.data end
-  local data, message = self.sandbox:load(source.name, source.text)
+  local data, message = self.sandbox:load(place(source), source.text)
   if data ~= nil or not message then return data or {} end
-  self.errors[#self.errors + 1] = words.fault(source.name, message)
+  self.errors[#self.errors + 1] = words.fault(place(source), message)
 end
 
 function Loader:piece(source, kind)
@@ -71,17 +78,13 @@ function Loader:template(name, source, report)
       report({ "template" }, message)
       return nil
     end
-    local found, errors = template.load(file.name, file.text, self.sandbox)
+    local found, errors = template.load(place(file), file.text, self.sandbox)
     for _, wrong in ipairs(errors or {}) do
       self.errors[#self.errors + 1] = wrong
     end
     self.templates[name] = found or false
   end
-  local found = self.templates[name] or nil
-  if found and found.ca then
-    report({ "template" }, ('template "%s" is for a ca'):format(name))
-  end
-  return found
+  return self.templates[name] or nil
 end
 
 -- What only a policy has: whom it trusts, and that it says so.
@@ -110,10 +113,13 @@ function Loader:add(source)
   end
   local policy = assemble.policy(merged, report)
   if not policy then return end
-  policy.certificate = self:template(policy.template or "leaf", source,
-                                     report)
+  local name = policy.template or "leaf"
+  policy.certificate = self:template(name, source, report)
+  if policy.certificate and policy.certificate.ca then
+    report({ "template" }, ('template "%s" is for a ca'):format(name))
+  end
   local import = source.import or {}
-  policy.explain, policy.ca_pem = import.explain, import.ca_pem
+  policy.mapping, policy.ca_pem = import.mapping, import.ca_pem
   policy.configuration = import.configuration
   policy.dir, policy.report = source.dir, report
   self.policies[#self.policies + 1] = policy
@@ -152,6 +158,21 @@ function Loader:check_pairs()
   end
 end
 
+-- Every provider and template of a folder, whether a policy names it or not.
+function Loader:add_folder(dir)
+  for _, kind in ipairs({ "provider", "template" }) do
+    for _, file in ipairs(engine.system.list(dir .. "/" .. kind .. "s") or {})
+    do
+      local name = file:match("^(.*)%.lua$")
+      if name then
+        self[kind](self, name, { dir = dir }, function(_, message)
+          self:fail(dir .. "/" .. kind .. "s/" .. file, 1, message)
+        end)
+      end
+    end
+  end
+end
+
 local function by_place(a, b)
   if a.file ~= b.file then return a.file < b.file end
   if a.line ~= b.line then return a.line < b.line end
@@ -176,6 +197,7 @@ function M.load(sources, options)
     loader:add(source)
   end
   loader:check_pairs()
+  if loader.options.folder then loader:add_folder(loader.options.folder) end
   table.sort(loader.errors, by_place)
   return loader
 end

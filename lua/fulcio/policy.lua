@@ -161,7 +161,8 @@ end
 
 --- Loads sources, { name, text, dir } each, into a set; nil and all errors,
 --- { file, line, message } each. Options: providers and templates (where to
---- look besides the usual places), development, loopback.
+--- look besides the usual places), development, loopback, folder (all
+--- providers and templates of that folder are checked as well).
 function M.load(sources, options)
   local loaded = loader.load(sources, options)
   if #loaded.errors > 0 then return nil, loaded.errors end
@@ -180,7 +181,8 @@ function M.read(dir)
       local text
       text, message = shelf.read(dir .. "/" .. name)
       if not text then return nil, message, "no_file" end
-      sources[#sources + 1] = { name = name, text = text, dir = dir }
+      sources[#sources + 1] = { name = name, text = text, dir = dir,
+                                path = dir .. "/" .. name }
     end
   end
   if #sources == 0 then

@@ -2,6 +2,7 @@
 ---
 --- A policy that names one is laid over it, name by name: its own words
 --- win, `must` and `check` of both hold, `extensions.x = false` drops one.
+--- What the provider cannot know, `set = { x = false }`, the policy owes.
 
 local M = {}
 
@@ -26,9 +27,7 @@ local function lay(under, over)
   return map
 end
 
---- Lays a policy's piece over its provider's; both stay as they were. A
---- dropped extension that the provider does not have is reported.
-function M.merge(provider, policy, report)
+local function check(provider, policy, report)
   for key, slot in pairs(policy.extensions) do
     if slot.drop and not provider.extensions[key] then
       report({ "extensions", key }, ("extensions.%s = false drops nothing: "
@@ -36,6 +35,18 @@ function M.merge(provider, policy, report)
         :format(key, policy.provider))
     end
   end
+  for _, name in ipairs(provider.owed) do
+    if not policy.set[name] then
+      report({ "provider" }, ('provider "%s" needs set = { %s = "…" }')
+        :format(policy.provider, name))
+    end
+  end
+end
+
+--- Lays a policy's piece over its provider's; both stay as they were. A
+--- dropped extension that the provider lacks, and what is owed, is reported.
+function M.merge(provider, policy, report)
+  check(provider, policy, report)
   local merged = lay(policy, {})
   for _, field in ipairs(replaced) do
     if merged[field] == nil then merged[field] = provider[field] end

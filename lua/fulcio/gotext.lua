@@ -1,0 +1,281 @@
+--- A Go template of Fulcio's configuration as data: filled as Fulcio fills
+--- it, and written as our own language where that can say it.
+---
+--- A token's value wins over a default. An absent claim inside a URL, null,
+--- lists and objects are refused, where Fulcio would print something.
+
+local claims = require("fulcio.claims")
+local engine = require("fulcio.engine")
+local gotemplate = require("fulcio.gotemplate")
+local json = require("fulcio.json")
+
+local null = engine.claims.null
+
+local M = {}
+
+local function problem(code, claim, why, message)
+  return { code = code, claim = claim, why = why, message = message }
+end
+
+-- The value of a top-level claim as text, then of a default; nil when there
+-- is neither; nil and a problem when it cannot be text. The second result
+-- says whether an empty text is the operator's own.
+local function value_of(env, name)
+  local value = env.claims[name]
+  if value == nil then return env.default[name], true end
+  if value == null then
+    return nil, nil, problem("claim_invalid", name, "is null")
+  end
+  local text, why = claims.text(value)
+  if not text then
+    return nil, nil, problem("claim_invalid", name, why)
+  end
+  return text, false
+end
+
+-- Filling --------------------------------------------------------------
+
+local value
+
+local function place(text, at)
+  local before = text:sub(1, at - 1)
+  local _, lines = before:gsub("\n", "")
+  local line = before:match("\n([^\n]*)$") or before
+  return ("%d:%d"):format(lines + 1, #line)
+end
+
+local operations = {}
+
+function operations.text(tree)
+  return tree.value
+end
+
+function operations.field(tree, env, node)
+  local text, own, wrong = value_of(env, tree.name)
+  if text or wrong then return text, wrong, own end
+  return nil, problem("claim_missing", tree.name, "is not there", (
+    'template: :%s: executing "" at <.%s>: map has no entry for key %s')
+    :format(place(node.template, tree.at), tree.name, json.text(tree.name)))
+end
+
+function operations.index(tree, env)
+  local text, own, wrong = value_of(env, tree.name)
+  if wrong then return nil, wrong end
+  return text or "", nil, text and own
+end
+
+local function truth(found)
+  return found ~= "" and found ~= false
+end
+
+-- `stop`: the truth of an argument that ends the question.
+local function first_or_last(stop)
+  return function(tree, env, node)
+    local found, wrong
+    for _, argument in ipairs(tree.arguments) do
+      found, wrong = value(argument, env, node)
+      if wrong then return nil, wrong end
+      if truth(found) == stop then return found end
+    end
+    return found
+  end
+end
+
+operations["and"] = first_or_last(false)
+operations["or"] = first_or_last(true)
+
+operations["not"] = function(tree, env, node)
+  local found, wrong = value(tree.arguments[1], env, node)
+  if wrong then return nil, wrong end
+  return not truth(found)
+end
+
+function operations.eq(tree, env, node)
+  local first, wrong = value(tree.arguments[1], env, node)
+  if wrong then return nil, wrong end
+  local equal = false
+  for i = 2, #tree.arguments do
+    local other
+    other, wrong = value(tree.arguments[i], env, node)
+    if wrong then return nil, wrong end
+    equal = equal or other == first
+  end
+  return equal
+end
+
+function operations.ne(tree, env, node)
+  local equal, wrong = operations.eq(tree, env, node)
+  if wrong then return nil, wrong end
+  return not equal
+end
+
+function value(tree, env, node)
+  return operations[tree.op](tree, env, node)
+end
+
+-- Appends what a list prints to out.texts; remembers an absent claim.
+local function print_list(list, env, node, out)
+  for _, tree in ipairs(list) do
+    local found, wrong, own
+    if tree.op == "if" then
+      found, wrong = value(tree.test, env, node)
+      if not wrong then
+        wrong = print_list(truth(found) and tree.yes or tree.no or {},
+                           env, node, out)
+      end
+    else
+      found, wrong, own = value(tree, env, node)
+      out[#out + 1] = tostring(found)
+      if found == "" and tree.name and not own then
+        out.absent = out.absent or tree.name
+      end
+    end
+    if wrong then return wrong end
+  end
+end
+
+local function fill_template(node, env)
+  local out = {}
+  local wrong = print_list(node.list, env, node, out)
+  if wrong then return nil, wrong end
+  local text = table.concat(out)
+  if out.absent and text:find("://", 1, true) then
+    return nil, problem("claim_missing", out.absent,
+                        "is not there, inside a URL")
+  end
+  return text
+end
+
+local function fill_bare(node, env)
+  local text, _, wrong = value_of(env, node.template)
+  if wrong then return nil, wrong end
+  if text then return text end
+  return nil, problem("claim_missing", node.template, "is not there", (
+    "value <%s> not present in either claims or defaults. "
+    .. '{\n\t"ExtensionName": %s,\n\t"Issuer": %s\n}')
+    :format(node.template, json.text(node.extension),
+            json.text(env.claims.iss)))
+end
+
+local function fill_nothing(_, env)
+  return nil, problem("claim_invalid", nil, "no template for the SAN", (
+    "SubjectAlternativeNameTemplate should not be empty. Issuer: %s")
+    :format(env.claims.iss))
+end
+
+--- The node of a template: `form` is what an importer writes in the place
+--- of a text, { word = "go", template, extension, list }.
+function M.node(form)
+  local fill = fill_bare
+  if form.template == "" then fill = fill_nothing end
+  if form.list then fill = fill_template end
+  return { kind = "go", fill = fill, template = form.template,
+           extension = form.extension, list = form.list }
+end
+
+--- Reads a template of Fulcio's, or a bare claim: a form, or nil and a
+--- message. `extension` is Go's name of what it is for.
+function M.form(template, extension)
+  local form = { word = "go", template = template, extension = extension }
+  if template:find("^%s*$") then form.template = "" end
+  if template:find("{{", 1, true) then
+    local message
+    form.list, message = gotemplate.parse(template)
+    if not form.list then return nil, message end
+  end
+  return form
+end
+
+-- In our own language --------------------------------------------------
+
+local function claim_text(name, optional)
+  if name:find("[{}]") or name:find("%?$") or name:find("^%s")
+     or name:find("%s$") then
+    return nil, ('the claim "%s" has a name that cannot be written')
+      :format(name)
+  end
+  return ("{%s%s}"):format(name, optional and "?" or "")
+end
+
+-- A list without if as one text. `alone`: nothing stands beside it.
+local function plain_text(list, default, alone)
+  local out = {}
+  for i, tree in ipairs(list) do
+    local text, why
+    if tree.op == "text" then
+      text = tree.value:gsub("{", "{{")
+    elseif tree.op == "field" or tree.op == "index" then
+      local whole = alone and #list == 1
+      local empty = default[tree.name] == ""
+      if empty and not whole then
+        why = ('"%s" is empty by default'):format(tree.name)
+      else
+        text, why = claim_text(tree.name, whole
+          and (empty or tree.op == "index"))
+      end
+    else
+      why = ("%s stands in it"):format(tree.op)
+    end
+    if not text then return nil, why end
+    out[i] = text
+  end
+  return table.concat(out)
+end
+
+-- The one `if` of a list and the texts around it.
+local function split(list)
+  local before, after, found = {}, {}, nil
+  for _, tree in ipairs(list) do
+    if tree.op == "if" then
+      if found then return nil, "there are two ifs in it" end
+      found = tree
+    else
+      local side = found and after or before
+      side[#side + 1] = tree
+    end
+  end
+  return found, before, after
+end
+
+local function around(before, list, after)
+  local out = {}
+  for _, part in ipairs({ before, list or {}, after }) do
+    for _, tree in ipairs(part) do out[#out + 1] = tree end
+  end
+  return out
+end
+
+-- {{if eq .x "a"}}…{{else}}…{{end}} as pick("x", { a = … }, …).
+local function as_pick(found, before, after, default)
+  local test = found.test
+  local claim, wanted = (test.arguments or {})[1], (test.arguments or {})[2]
+  if test.op ~= "eq" or #test.arguments ~= 2 or wanted.op ~= "text"
+     or not claim.name then
+    return nil, "if can only ask eq of a claim and a text"
+  end
+  local yes, why = plain_text(around(before, found.yes, after), default)
+  if not yes then return nil, why end
+  local otherwise = around(before, found.no, after)
+  local no = false
+  if #otherwise > 0 then
+    no, why = plain_text(otherwise, default)
+    if not no then return nil, why end
+  end
+  return { word = "pick", count = 3, claim.name, { [wanted.value] = yes },
+           no }, nil, claim.op == "field" and claim.name or nil
+end
+
+--- A form in the policy language: a text or pick(); nil and why not. Third
+--- result: a claim that must be present besides.
+function M.written(form, default)
+  if form.template == "" then return nil, "it is empty" end
+  if not form.list then
+    return claim_text(form.template, default[form.template] == "")
+  end
+  local found, before, after = split(form.list)
+  if found then return as_pick(found, before, after, default) end
+  if not after then return nil, before end
+  return plain_text(form.list, default, true)
+end
+
+return M

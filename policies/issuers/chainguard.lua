@@ -1,0 +1,7 @@
+-- Chainguard.
+return {
+  issuer   = "https://issuer.enforce.dev",
+  audience = "sigstore",
+  must     = anyone,
+  provider = "chainguard",
+}

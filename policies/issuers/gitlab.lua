@@ -1,0 +1,7 @@
+-- GitLab CI, gitlab.com.
+return {
+  issuer   = "https://gitlab.com",
+  audience = "sigstore",
+  must     = anyone,
+  provider = "gitlab",
+}
