@@ -13,7 +13,7 @@ files["spec"] = { std = "+busted" }
 files["policies"] = {
   std = {
     read_globals = {
-      "anyone", "default", "glob", "has", "hours", "integer", "match",
+      "anyone", "days", "glob", "has", "hours", "integer", "match",
       "minutes", "pick", "present", "seconds", "spiffe", "url", "within",
       "tostring", "tonumber", "type", "ipairs", "pairs", "next", "select",
       string = { fields = { "lower", "upper", "sub", "len", "byte",

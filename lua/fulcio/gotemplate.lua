@@ -146,14 +146,14 @@ end
 
 -- Operands up to `)` or `}}`; returns the tree and that last word.
 function expression(reader)
-  local first, last = operand(reader)
+  local first = operand(reader)
   if not first then fail(reader, "missing value for command") end
-  local arguments, item = {}, nil
-  while true do
-    item, last = operand(reader)
-    if not item then break end
+  local arguments = {}
+  local item, last = operand(reader)
+  while item do
     if item.op == "call" then item = call(reader, item.name, {}) end
     arguments[#arguments + 1] = item
+    item, last = operand(reader)
   end
   if last.kind ~= ")" and last.kind ~= "close" then
     fail(reader, ("unexpected %s"):format(last.value))
