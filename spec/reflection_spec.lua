@@ -21,12 +21,27 @@ describe("reflection", function()
       ["dev.sigstore.fulcio.v2.CA"] = 1,
       ["dev.sigstore.fulcio.v2.CA.GetTrustBundle"] = 1,
       ["dev.sigstore.fulcio.v2.PublicKeyAlgorithm"] = 1,
-      ["dev.sigstore.fulcio.v1beta.CA"] = 2,
+      ["dev.sigstore.fulcio.v1beta.CA"] = 3,
       ["grpc.health.v1.HealthCheckResponse.ServingStatus"] = 1,
     }) do
       local answer = reflection.answer({ file_containing_symbol = symbol })
       local files = answer.file_descriptor_response
       assert.equal(count, #files.file_descriptor_proto, symbol)
+    end
+  end)
+
+  it("names every type that a method or field uses", function()
+    for _, package in ipairs(require("fulcio.messages").packages) do
+      local answer = reflection.answer({ file_by_filename = package.file })
+      local file = answer.file_descriptor_response.file_descriptor_proto[1]
+      -- An unnamed type would be an empty input_type or output_type.
+      assert.is_nil(file:find("\18\0\26", 1, true), package.file)
+      for _, service in ipairs(package.services or {}) do
+        for _, method in ipairs(service) do
+          assert.truthy(file:find("." .. method[2].name, 1, true))
+          assert.truthy(file:find("." .. method[3].name, 1, true))
+        end
+      end
     end
   end)
 

@@ -91,10 +91,18 @@ api.HttpBody = message("HttpBody", {
   { 2, "data", "bytes" },
 })
 
+-- google.protobuf --------------------------------------------------------
+
+local google = { package = "google.protobuf",
+                 file = "google/protobuf/empty.proto" }
+M.google = google
+
+google.Empty = message("Empty", {})
+
 -- dev.sigstore.fulcio.v1beta ---------------------------------------------
 
 local v1 = { package = "dev.sigstore.fulcio.v1beta",
-             file = "fulcio_legacy.proto", needs = { api } }
+             file = "fulcio_legacy.proto", needs = { api, google } }
 M.v1 = v1
 
 v1.PublicKey = message("PublicKey", {
@@ -107,12 +115,11 @@ v1.CreateSigningCertificateRequest =
     { 2, "signedEmailAddress", "bytes" },
     { 3, "certificateSigningRequest", "bytes" },
   })
-v1.Empty = message("GetRootCertificateRequest", {})
 v1.services = {
   { name = "CA",
     { "CreateSigningCertificate", v1.CreateSigningCertificateRequest,
       api.HttpBody },
-    { "GetRootCertificate", v1.Empty, api.HttpBody },
+    { "GetRootCertificate", google.Empty, api.HttpBody },
   },
 }
 
@@ -216,6 +223,6 @@ rpc.Status = {
 }
 
 --- The packages that reflection lists, and the services a server offers.
-M.packages = { v2, v1, api, health, reflection }
+M.packages = { v2, v1, api, google, health, reflection }
 
 return M
