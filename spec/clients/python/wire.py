@@ -221,7 +221,7 @@ def in_the_log(identity):
 
 def must_be_refused(answer, status, words):
     got, headers, body = answer
-    assert got == status, (got, body)
+    assert got == status, (got, body[:200])
     told = json.loads(body)
     assert words in told["message"], told
     assert headers["Content-Type"] == "application/json", headers
