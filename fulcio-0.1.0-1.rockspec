@@ -17,15 +17,7 @@ dependencies = {
   "lua >= 5.4, < 5.5",
   "lua-cjson >= 2.1",
 }
-external_dependencies = {
-  CURL = { header = "curl/curl.h" },
-  EVENT = { header = "event2/event.h" },
-  NGHTTP2 = { header = "nghttp2/nghttp2.h" },
-  OPENSSL = { header = "openssl/evp.h" },
-  P11 = { header = "libp11.h" },
-  PCRE2 = { header = "pcre2.h" },
-  SQLITE = { header = "sqlite3.h" },
-}
+-- The C libraries are found by pkg-config: see DEPS in the Makefile.
 build = {
   type = "make",
   build_target = "all",
