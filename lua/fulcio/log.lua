@@ -6,6 +6,8 @@
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
+local find = string.find
+
 local LIMIT = 256
 local HIDDEN = '"(not logged)"'
 
@@ -16,9 +18,7 @@ local secret_names = {
 }
 
 -- A JWS starts with the base64 of `{"`; PEM and headers say what they are.
-local secret_shapes = {
-  "eyJ[%w_-]+%.[%w_-]*", "PRIVATE KEY", "[Bb][Ee][Aa][Rr][Ee][Rr] ",
-}
+local secret_shapes = { "eyJ", "PRIVATE KEY", "earer ", "EARER " }
 
 local levels = { debug = 1, info = 2, warn = 3, error = 4 }
 local severity = { debug = "DEBUG", info = "INFO", warn = "WARNING",
@@ -44,6 +44,7 @@ end
 
 local function quoted(text)
   if #text > LIMIT then text = cut(text) end
+  if not find(text, '[%c"\\\128-\255]') then return '"' .. text .. '"' end
   if text:find("[\128-\255]") then
     text = engine.bytes.is_utf8(text) and text:gsub("\194[\128-\159]", c1)
       or text:gsub("[\128-\255]", hex)
@@ -65,7 +66,7 @@ local function value_text(name, value)
   end
   value = tostring(value)
   for i = 1, #secret_shapes do
-    if value:find(secret_shapes[i]) then return HIDDEN end
+    if find(value, secret_shapes[i], 1, true) then return HIDDEN end
   end
   return quoted(value)
 end
@@ -100,7 +101,7 @@ local function line(level, event, fields)
   for i = 1, #names do
     local name = names[i]
     local value = value_text(name, fields[name])
-    out[#out + 1] = mode == "prod" and "," .. quoted(name) .. ":" .. value
+    out[#out + 1] = mode == "prod" and ',"' .. name .. '":' .. value
       or " " .. name .. "=" .. value
   end
   out[#out + 1] = mode == "prod" and "}\n" or "\n"
