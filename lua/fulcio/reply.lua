@@ -7,14 +7,34 @@ local json = require("fulcio.json")
 local ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 local JSON = "application/json"
 local PEM = "application/pem-certificate-chain"
+local NEWLINE = 10
 local REMEMBERED = 64
+
+local concat, find, sub = table.concat, string.find, string.sub
 
 local quoted, remembered = {}, 0
 
--- A PEM block without its final newline, as JSON. Leaves differ each time;
--- the issuers behind them are quoted once.
+-- A PEM block without its final newline. A pattern would look at each
+-- character of it.
+local function trim(pem)
+  while pem:byte(-1) == NEWLINE do pem = pem:sub(1, -2) end
+  return pem
+end
+
+-- As JSON, where only its line breaks need escaping. Leaves differ each
+-- time; the issuers behind them are quoted once.
 local function quote(pem)
-  return json.text((pem:gsub("%s+$", "")))
+  local lines, count, from = {}, 0, 1
+  pem = trim(pem)
+  local at = find(pem, "\n", 1, true)
+  while at do
+    count = count + 1
+    lines[count] = sub(pem, from, at - 1)
+    from = at + 1
+    at = find(pem, "\n", from, true)
+  end
+  lines[count + 1] = sub(pem, from)
+  return '"' .. concat(lines, "\\n") .. '"'
 end
 
 local function quote_issuer(pem)
@@ -30,7 +50,7 @@ end
 local function chain_text(chain)
   local out = { quote(chain[1]) }
   for i = 2, #chain do out[i] = quote_issuer(chain[i]) end
-  return '{"certificates":[' .. table.concat(out, ",") .. "]}"
+  return '{"certificates":[' .. concat(out, ",") .. "]}"
 end
 
 local function utf8(text)
@@ -97,8 +117,8 @@ end
 --- final newline; a detached SCT goes into a header.
 function M.certificate_v1(issued)
   local out = {}
-  for i, pem in ipairs(issued.chain) do out[i] = pem:gsub("%s+$", "") end
-  local answer = M.pem(table.concat(out, "\n"), 201)
+  for i, pem in ipairs(issued.chain) do out[i] = trim(pem) end
+  local answer = M.pem(concat(out, "\n"), 201)
   if issued.sct and not issued.embedded then
     answer.headers.sct = engine.bytes.base64(issued.sct)
   end
