@@ -23,7 +23,7 @@ describe("metrics", function()
   end)
 
   it("puts latencies into Fulcio's buckets", function()
-    metrics.served("POST", 201, 0.007, "CA", "Create", 0)
+    metrics.served("POST", 201, 0.007)
     metrics.served("POST", 201, 0.3)
     metrics.served("POST", 201, 11)
     has('fulcio_api_latency_bucket{code="201",method="post",le="0.005"} 0')
@@ -43,11 +43,10 @@ describe("metrics", function()
   end)
 
   it("counts calls under gRPC's names", function()
-    metrics.served("POST", 200, 0.1, "dev.sigstore.fulcio.v2.CA",
-                   "CreateSigningCertificate", 0)
-    metrics.served("POST", 400, 0.1, "dev.sigstore.fulcio.v2.CA",
-                   "CreateSigningCertificate", 3)
-    metrics.served("BREW", 400, 0.1, "x", "y", 99)
+    local path = "/dev.sigstore.fulcio.v2.CA/CreateSigningCertificate"
+    metrics.called(path, 0)
+    metrics.called(path, 3)
+    metrics.called("/x/y", 99)
     local rpc = '{grpc_type="unary",'
       .. 'grpc_service="dev.sigstore.fulcio.v2.CA",'
       .. 'grpc_method="CreateSigningCertificate"'
@@ -57,6 +56,12 @@ describe("metrics", function()
     has("grpc_server_handled_total" .. rpc .. ',grpc_code="OK"} 1')
     has("grpc_server_handled_total" .. rpc
         .. ',grpc_code="InvalidArgument"} 1')
+    has('grpc_server_handled_total{grpc_type="unary",grpc_service="x",'
+        .. 'grpc_method="y",grpc_code="Unknown"} 1')
+  end)
+
+  it("knows the methods of HTTP, and no others", function()
+    metrics.served("BREW", 400, 0.1)
     has('http_requests_total{code="400",method="other"} 1')
   end)
 

@@ -146,20 +146,23 @@ function M.observe(name, seconds, a, b)
   store.count(part.sum, seconds)
 end
 
---- Counts one answered API request: HTTP method, status, seconds, and when
---- it was a call of the CA, its service, name and gRPC status.
-function M.served(method, status, seconds, service, call, grpc_code)
+--- Counts one answered HTTP request: method, status, seconds.
+function M.served(method, status, seconds)
   status, method = tostring(status), methods[method] or "other"
   M.count("http_requests_total", status, method)
   M.observe("fulcio_api_latency", seconds, status, method)
-  if call then
-    M.count("grpc_server_started_total", "unary", service, call)
-    M.count("grpc_server_msg_received_total", "unary", service, call)
-    M.count("grpc_server_handled_total", "unary", service, call,
-            code_names[grpc_code] or "Unknown")
-    if grpc_code == 0 then
-      M.count("grpc_server_msg_sent_total", "unary", service, call)
-    end
+end
+
+--- Counts one answered call by its gRPC path, which must be one that
+--- exists, and gRPC status.
+function M.called(path, code)
+  local service, name = path:match("^/(.-)/(.*)$")
+  M.count("grpc_server_started_total", "unary", service, name)
+  M.count("grpc_server_msg_received_total", "unary", service, name)
+  M.count("grpc_server_handled_total", "unary", service, name,
+          code_names[code] or "Unknown")
+  if code == 0 then
+    M.count("grpc_server_msg_sent_total", "unary", service, name)
   end
 end
 

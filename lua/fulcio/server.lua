@@ -4,12 +4,28 @@
 --- throw refusals; only this file catches them.
 
 local cors = require("fulcio.cors")
+local engine = require("fulcio.engine")
 local grpc = require("fulcio.grpc")
 local log = require("fulcio.log")
+local metrics = require("fulcio.metrics")
 local refusal = require("fulcio.refusal")
 local reply = require("fulcio.reply")
 local routes = require("fulcio.routes")
 local services = require("fulcio.services")
+
+local monotonic = engine.system.monotonic
+
+local V1, V2 = "/dev.sigstore.fulcio.v1beta.CA", "/dev.sigstore.fulcio.v2.CA"
+
+-- Fulcio's HTTP side calls its gRPC side, and both count.
+local calls = {
+  ["/api/v2/signingCert"]   = V2 .. "/CreateSigningCertificate",
+  ["/api/v2/trustBundle"]   = V2 .. "/GetTrustBundle",
+  ["/api/v2/configuration"] = V2 .. "/GetConfiguration",
+  ["/api/v1/signingCert"]   = V1 .. "/CreateSigningCertificate",
+  ["/api/v1/rootCert"]      = V1 .. "/GetRootCertificate",
+  ["/healthz"]              = "/grpc.health.v1.Health/Check",
+}
 
 -- path to method to handler
 local paths = {}
@@ -40,6 +56,10 @@ local function call(request, context)
   local response, refused = grpc.handle(services, request, context)
   if refused then
     log.refused(refused, { path = request.path, peer = request.peer })
+    metrics.refused(refused)
+  end
+  if services[request.path] then
+    metrics.called(request.path, refused and refused.grpc or 0)
   end
   return response
 end
@@ -51,11 +71,15 @@ function M.handle(request, context)
   if grpc.is_call(request) then return call(request, context) end
   local preflight = cors.preflight(request)
   if preflight then return preflight end
+  local at, code = monotonic(), 0
   local ok, response = xpcall(dispatch, caught, request, context)
   if not ok then
     log.refused(response, { path = request.path, peer = request.peer })
-    response = reply.refusal(response)
+    metrics.refused(response)
+    code, response = response.grpc, reply.refusal(response)
   end
+  metrics.served(request.method, response.status, monotonic() - at)
+  if calls[request.path] then metrics.called(calls[request.path], code) end
   return cors.apply(request, response)
 end
 

@@ -35,7 +35,8 @@ function M.context(world)
     generation = world.generation,
     algorithms = world.algorithms,
     log = world.log,
-    issuers = issuers.new({ development = world.options.development }),
+    issuers = issuers.new({ server = engine.server,
+                            development = world.options.development }),
   }
   gauges(context)
   return context
