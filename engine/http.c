@@ -84,7 +84,7 @@ static int push_failure(lua_State *L, HttpExchange *exchange, CURLcode status) {
   char *url = NULL;
   char late[64];
   if (*why == '\0') why = curl_easy_strerror(status);
-  if (exchange->too_large) why = "the answer is too large";
+  if (strcmp(code, "too_large") == 0) why = "the answer is too large";
   if (exchange->denied && strcmp(code, "bad_address") == 0)
     why = "leads to an address that is not public";
   if (strcmp(code, "timeout") == 0) {
