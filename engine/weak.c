@@ -82,13 +82,14 @@ static int is_square(const BIGNUM *n, BN_CTX *context) {
 static int has_close_factors(const BIGNUM *n, BN_CTX *context) {
   BN_CTX_start(context);
   BIGNUM *a = BN_CTX_get(context), *rest = BN_CTX_get(context);
-  int found = -1;
-  if (rest != NULL && square_root(a, n, context)) found = 0;
-  for (int i = 0; i < FERMAT_ROUNDS && found == 0; i++) {
-    if (BN_add_word(a, 1) != 1 || BN_sqr(rest, a, context) != 1 ||
-        BN_sub(rest, rest, n) != 1) {
+  int found = rest != NULL && square_root(a, n, context) ? 0 : -1;
+  for (int i = 0; i <= FERMAT_ROUNDS && found == 0; i++) {
+    if (BN_sqr(rest, a, context) != 1 || BN_sub(rest, rest, n) != 1 ||
+        BN_add_word(a, 1) != 1) {
       found = -1;
-    } else {
+    } else if (BN_is_zero(rest)) {
+      found = 1;
+    } else if (!BN_is_negative(rest)) {
       found = is_square(rest, context);
     }
   }
