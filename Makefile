@@ -156,7 +156,7 @@ san: test-deps
 
 # Checks ---------------------------------------------------------------
 
-C_FILES := $(wildcard engine/*.c engine/*.h)
+C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c)
 CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
            $(patsubst engine/%.c,$(BUILD)/check/%.tidy,$(wildcard \
              engine/main.c))

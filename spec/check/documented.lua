@@ -1,9 +1,9 @@
 --- What fulcio.engine offers is what engine/engine.lua documents, both ways.
 --- A subject that this build lacks is not asked for.
-package.path = "./?.lua"
+package.path = arg[0]:match("^.*/") .. "?.lua"
 package.cpath = (os.getenv("BUILD") or "build") .. "/module/?.so"
 local engine = require("fulcio.engine")
-local tree = require("spec.check.tree")
+local tree = require("tree")
 
 local META = "engine/engine.lua"
 

@@ -1,6 +1,6 @@
 --- Nothing left to do, no path of one machine, each Lua file says what it is.
-package.path = "./?.lua"
-local tree = require("spec.check.tree")
+package.path = arg[0]:match("^.*/") .. "?.lua"
+local tree = require("tree")
 
 -- Written in two parts, so that this file does not find itself.
 local LEFT = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X" }

@@ -1,6 +1,6 @@
 --- Lines of at most 80 columns and functions of at most 60 lines, C and Lua.
-package.path = "./?.lua"
-local tree = require("spec.check.tree")
+package.path = arg[0]:match("^.*/") .. "?.lua"
+local tree = require("tree")
 
 local COLUMNS, LINES = 80, 60
 

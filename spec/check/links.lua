@@ -1,7 +1,7 @@
 --- Every link in a README leads to a file that exists, every anchor to its
 --- heading, every `make` target it names to a rule.
-package.path = "./?.lua"
-local tree = require("spec.check.tree")
+package.path = arg[0]:match("^.*/") .. "?.lua"
+local tree = require("tree")
 
 local function exists(path)
   local file = io.open(path, "rb")
@@ -48,7 +48,7 @@ local function check_link(path, number, target)
 end
 
 local rules = {}
-for name in tree.read("Makefile"):gmatch("\n([%w-]+):") do
+for name in ("\n" .. tree.read("Makefile")):gmatch("\n([%w-]+):") do
   rules[name] = true
 end
 
