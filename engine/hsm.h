@@ -1,0 +1,189 @@
+/* What the files of engine.pkcs11 share: one module a path, tokens that
+** come and go, keys that outlive their handles, signer threads. */
+#ifndef FULCIO_HSM_H
+#define FULCIO_HSM_H
+
+#include "engine.h"
+
+#include <libp11.h>
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ckr.c: what a return code asks for (PKCS#11 2.40 section 5.1). */
+typedef enum Trouble {
+  TROUBLE_NONE,
+  TROUBLE_SESSION, /* this session is lost: open another, once */
+  TROUBLE_LOGIN,   /* log in and find the key again, once */
+  TROUBLE_GONE,    /* the token is away: reconnect, with back-off */
+  TROUBLE_BUSY,    /* try again shortly, a few times */
+  TROUBLE_LIMIT,   /* no more sessions: wait for one */
+  TROUBLE_PIN,     /* never try again: it would lock the token */
+  TROUBLE_FATAL    /* a mistake of configuration */
+} Trouble;
+Trouble ckr_trouble(CK_RV rv);
+/* "CKR_DEVICE_REMOVED"; a number for codes that have no name. */
+const char *ckr_name(CK_RV rv);
+/* The stable word for Lua: "hsm_gone", "hsm_busy", "bad_pin", … */
+const char *ckr_code(CK_RV rv);
+/* Our own, in the vendor's range: nothing, or more than one, was found. */
+#define CKR_OURS_NO_TOKEN (CKR_VENDOR_DEFINED | 0x46550001UL)
+#define CKR_OURS_TWO_TOKENS (CKR_VENDOR_DEFINED | 0x46550002UL)
+#define CKR_OURS_NO_KEY (CKR_VENDOR_DEFINED | 0x46550003UL)
+#define CKR_OURS_TWO_KEYS (CKR_VENDOR_DEFINED | 0x46550004UL)
+#define CKR_OURS_BAD_SIGNATURE (CKR_VENDOR_DEFINED | 0x46550005UL)
+#define CKR_OURS_NO_MODULE (CKR_VENDOR_DEFINED | 0x46550006UL)
+
+/* profile.c: what a vendor's module wants done differently. */
+typedef struct Profile {
+  const char *name;
+  const char *maker;    /* is in the module's manufacturer or description */
+  const char *pin_form; /* for the message when a PIN is refused */
+  bool no_certificates; /* they are kept in files instead */
+  bool no_login;        /* a PIN is not needed */
+  unsigned id_size;     /* CKA_ID is so many bytes; 0: any */
+  unsigned label_max;   /* 0: any */
+  unsigned sessions;    /* most of one process; 0: the default */
+} Profile;
+const Profile *profile_named(const char *name);
+const Profile *profile_for(const CK_INFO *info, const char *model);
+/* Why a PIN cannot be right for the profile; NULL when it may be. */
+const char *profile_pin_fault(const Profile *profile, Slice pin);
+
+/* module.c: a loaded PKCS#11 library. Whoever calls one of its functions
+** holds `use` for reading; who finalises it, for writing. */
+typedef struct Module {
+  char *path;
+  char *init; /* passed to C_Initialize, for NSS; NULL: nothing */
+  PKCS11_CTX *ctx;
+  CK_FUNCTION_LIST *call;
+  void *handle;
+  unsigned generation; /* grows with each C_Initialize */
+  unsigned users;
+  pthread_rwlock_t use;
+  struct Module *next;
+} Module;
+/* Loads the library, or takes the one that is; NULL: *rv says why. */
+Module *module_open(const char *path, const char *init, CK_RV *rv);
+void module_close(Module *module);
+/* C_Finalize and C_Initialize, the only cure for some losses. */
+CK_RV module_restart(Module *module);
+
+/* What names a token; unset members fit any. */
+typedef struct TokenName {
+  char *label, *serial;
+  long slot; /* position in the slot list; -1: any */
+  bool by_id; /* slot is the slot's ID (RFC 7512 slot-id) */
+} TokenName;
+/* Finds its slot by libp11's enumeration, and fills serial and model. */
+CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,
+                  char serial[17], char model[17]);
+
+/* token.c */
+typedef enum TokenState { TOKEN_UP, TOKEN_DOWN, TOKEN_REFUSED } TokenState;
+typedef struct Token {
+  Module *module;
+  TokenName name;
+  const Profile *profile;
+  Secret pin; /* bytes NULL: none was given */
+  bool login;
+  bool verify_all;
+  unsigned sessions_max; /* shrinks when the module refuses more */
+  double wait;           /* seconds for a free session */
+  CK_SLOT_ID slot;
+  char serial[17], model[17];
+  atomic_uint users;
+  pthread_mutex_t lock; /* what follows */
+  pthread_cond_t freed; /* a session came back, or the state changed */
+  TokenState state;
+  bool connecting;     /* a thread is at it */
+  unsigned epoch;      /* grows with each connection; 0: never */
+  unsigned generation; /* of the module, when it connected */
+  double retry_at, backoff;
+  CK_RV why; /* the state is not UP */
+  CK_SESSION_HANDLE *idle;
+  unsigned idle_count, session_count;
+  unsigned unproven; /* signatures are all verified until this is 0 */
+  unsigned long signatures;
+  struct Pool *pool; /* signer.c; NULL: no threads */
+} Token;
+double token_clock(void);
+/* The first connection; later ones happen by themselves. */
+CK_RV token_connect(Token *token);
+void token_free(Token *token);
+/* A session of the present epoch; to be given back with what came of it. */
+CK_RV token_take(Token *token, CK_SESSION_HANDLE *session, unsigned *epoch);
+void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
+                CK_RV rv);
+/* Reports that the token is away; connects again when it is time to, and
+** CKR_OK says that it worked. */
+CK_RV token_lost(Token *token, unsigned epoch, CK_RV why);
+/* Logs in again where the session says nobody is. */
+CK_RV token_login(Token *token, CK_SESSION_HANDLE session);
+/* When a connection should be tried with nobody asking; 0: no need. */
+double token_due(Token *token);
+
+/* object.c */
+typedef struct KeyName {
+  char *label;
+  unsigned char *id;
+  size_t id_size;
+} KeyName;
+CK_RV object_find(Token *token, CK_SESSION_HANDLE session,
+                  CK_OBJECT_CLASS class, const KeyName *name,
+                  CK_OBJECT_HANDLE *found, unsigned room, unsigned *count);
+/* An attribute's bytes, malloc'ed; CKR_OK with size 0 when it has none. */
+CK_RV object_read(Token *token, CK_SESSION_HANDLE session,
+                  CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
+                  unsigned char **bytes, size_t *size);
+int object_generate(lua_State *L);
+int object_store(lua_State *L);
+int object_certificates(lua_State *L);
+int object_list(lua_State *L);
+
+/* hsmkey.c: a private key in a token, and one signature by it. */
+typedef struct HsmKey {
+  Token *token;
+  KeyName name;
+  CK_OBJECT_HANDLE handle; /* token->lock; good in `epoch` only */
+  unsigned epoch;
+  EVP_PKEY *public; /* for verification; owned */
+  int type;         /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
+  unsigned field;   /* bytes of an EC coordinate */
+  atomic_uint users;
+} HsmKey;
+void hsmkey_release(HsmKey *key);
+/* Finds the key and pushes its pkey, or nil, message, code. */
+int hsmkey_open(lua_State *L);
+enum { HSM_SIGNATURE_MAX = 1024 };
+typedef struct Signing {
+  HsmKey *key;         /* holds a reference */
+  unsigned char *data; /* owned: a digest, or Ed25519's whole message */
+  size_t data_size;
+  unsigned char *plain; /* what was asked for, to verify; owned */
+  size_t plain_size;
+  char hash[8];
+  unsigned char signature[HSM_SIGNATURE_MAX];
+  size_t signature_size;
+  CK_RV rv;
+} Signing;
+Signing *signing_make(HsmKey *key, Slice data, const char *hash);
+void signing_free(Signing *signing);
+/* Signs, with all that recovery asks for; blocks. The result is in rv. */
+void signing_run(Signing *signing);
+/* Pushes pkey:sign's results. */
+int signing_push(lua_State *L, const Signing *signing);
+
+/* signer.c: threads that sign while the loop goes on. */
+int signer_start(lua_State *L, Signing *signing);
+void signer_stop(Token *token);
+
+/* pkcs11.c */
+#define TOKEN_TYPE "fulcio.token"
+Token *token_check(lua_State *L, int index);
+/* Runs a function over the management session; nil, message, code. */
+int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv);
+/* Reads { label =, id = } at index. The texts stay the table's. */
+KeyName key_name_at(lua_State *L, int index);
+
+#endif
