@@ -17,7 +17,7 @@ CC      ?= gcc
 BUILD   ?= build
 
 LIBRARIES := lua$(LUA) libcrypto libssl libcurl libevent libevent_openssl \
-             libnghttp2 sqlite3 libpcre2-8 libp11
+             libnghttp2 sqlite3 libpcre2-8 libp11 p11-kit-1
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 CFLAGS ?= -O2 -g
 WARN   := -std=c11 -Wall -Wextra -Wpedantic -Werror
@@ -72,7 +72,7 @@ $(BUILD):
 # Packages -------------------------------------------------------------
 
 DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
-        liblua5.4-dev libnghttp2-dev libp11-dev libpcre2-dev libsqlite3-dev \
+        liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev libpcre2-dev libsqlite3-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
 TEST_DEPS := curl lua5.4 lua-busted openssl python3-venv
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check

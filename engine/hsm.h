@@ -110,7 +110,8 @@ typedef struct Token {
 double token_clock(void);
 /* The first connection; later ones happen by themselves. */
 CK_RV token_connect(Token *token);
-void token_free(Token *token);
+/* Gives back a reference; the last one frees. */
+void token_release(Token *token);
 /* A session of the present epoch; to be given back with what came of it. */
 CK_RV token_take(Token *token, CK_SESSION_HANDLE *session, unsigned *epoch);
 void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
@@ -120,6 +121,15 @@ void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
 CK_RV token_lost(Token *token, unsigned epoch, CK_RV why);
 /* Logs in again where the session says nobody is. */
 CK_RV token_login(Token *token, CK_SESSION_HANDLE session);
+/* Runs `work` in a session, and once more after a reconnection. It may
+** push values on L, but must not throw: the module is locked. */
+typedef CK_RV (*TokenWork)(lua_State *L, Token *token,
+                           CK_SESSION_HANDLE session, void *context);
+CK_RV token_work(lua_State *L, Token *token, TokenWork work, void *context);
+/* Ends it for good: its keys are refused from now on. */
+void token_shut(Token *token);
+/* Whether no connection will be tried: shut, or its PIN was refused. */
+bool token_is_shut(Token *token);
 /* When a connection should be tried with nobody asking; 0: no need. */
 double token_due(Token *token);
 
@@ -141,7 +151,7 @@ int object_store(lua_State *L);
 int object_certificates(lua_State *L);
 int object_list(lua_State *L);
 
-/* hsmkey.c: a private key in a token, and one signature by it. */
+/* hsmkey.c: a private key in a token. signing.c: a signature by it. */
 typedef struct HsmKey {
   Token *token;
   KeyName name;
@@ -181,7 +191,7 @@ void signer_stop(Token *token);
 /* pkcs11.c */
 #define TOKEN_TYPE "fulcio.token"
 Token *token_check(lua_State *L, int index);
-/* Runs a function over the management session; nil, message, code. */
+/* nil, "WHAT on token LABEL: CKR_…", code. */
 int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv);
 /* Reads { label =, id = } at index. The texts stay the table's. */
 KeyName key_name_at(lua_State *L, int index);

@@ -54,31 +54,6 @@ CK_RV object_read(Token *token, CK_SESSION_HANDLE session,
   return CKR_OK;
 }
 
-/* What follows runs for Lua, each in one session and under the module's
-** lock; `work` may push values and is not to throw. */
-typedef CK_RV (*Work)(lua_State *L, Token *token, CK_SESSION_HANDLE session);
-
-static CK_RV in_session(lua_State *L, Token *token, Work work) {
-  CK_SESSION_HANDLE session;
-  unsigned epoch;
-  CK_RV rv = CKR_OK;
-  for (int attempt = 0; attempt < 2; attempt++) {
-    pthread_rwlock_rdlock(&token->module->use);
-    rv = token_take(token, &session, &epoch);
-    if (rv == CKR_OK) {
-      rv = work(L, token, session);
-      token_give(token, session, epoch, rv);
-    }
-    pthread_rwlock_unlock(&token->module->use);
-    Trouble trouble = ckr_trouble(rv);
-    if (trouble != TROUBLE_GONE && trouble != TROUBLE_SESSION &&
-        trouble != TROUBLE_LOGIN)
-      break;
-    if (token_lost(token, epoch, rv) != CKR_OK) break;
-  }
-  return rv;
-}
-
 /* generate ------------------------------------------------------------ */
 
 typedef struct Algorithm {
@@ -109,7 +84,9 @@ static const Algorithm *algorithm_at(lua_State *L, int index) {
   return NULL;
 }
 
-static CK_RV generate(lua_State *L, Token *token, CK_SESSION_HANDLE session) {
+static CK_RV generate(lua_State *L, Token *token, CK_SESSION_HANDLE session,
+                      void *context) {
+  (void)context;
   const Algorithm *algorithm = algorithm_at(L, 2);
   KeyName name = key_name_at(L, 2);
   CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
@@ -147,7 +124,7 @@ int object_generate(lua_State *L) {
   KeyName name = key_name_at(L, 2);
   if (name.label == NULL || name.id == NULL)
     return luaL_error(L, "a new key needs a label and an id");
-  CK_RV rv = in_session(L, token, generate);
+  CK_RV rv = token_work(L, token, generate, NULL);
   if (rv != CKR_OK) return token_fail(L, token, "generating a key", rv);
   lua_pushboolean(L, 1);
   return 1;
@@ -164,7 +141,9 @@ static CK_ATTRIBUTE field(lua_State *L, CK_ATTRIBUTE_TYPE type,
   return (CK_ATTRIBUTE){type, (void *)bytes, size};
 }
 
-static CK_RV store(lua_State *L, Token *token, CK_SESSION_HANDLE session) {
+static CK_RV store(lua_State *L, Token *token, CK_SESSION_HANDLE session,
+                   void *context) {
+  (void)context;
   CK_OBJECT_CLASS class = CKO_CERTIFICATE;
   CK_CERTIFICATE_TYPE type = CKC_X_509;
   CK_BBOOL yes = CK_TRUE;
@@ -185,19 +164,26 @@ static CK_RV store(lua_State *L, Token *token, CK_SESSION_HANDLE session) {
 ** names and the serial number as DER --> true | nil, message, code */
 int object_store(lua_State *L) {
   Token *token = token_check(L, 1);
+  static const char *const fields[] = {"id", "label", "subject",
+                                       "issuer", "serial", "der"};
   luaL_checktype(L, 2, LUA_TTABLE);
   if (token->profile->no_certificates)
     return engine_fail(L, "unsupported",
                        "profile %s keeps no certificates in the token",
                        token->profile->name);
-  CK_RV rv = in_session(L, token, store);
+  for (unsigned i = 0; i < sizeof fields / sizeof *fields; i++)
+    field(L, 0, fields[i]);
+  lua_settop(L, 2);
+  CK_RV rv = token_work(L, token, store, NULL);
   if (rv != CKR_OK) return token_fail(L, token, "storing a certificate", rv);
   lua_pushboolean(L, 1);
   return 1;
 }
 
 static CK_RV push_certificates(lua_State *L, Token *token,
-                               CK_SESSION_HANDLE session) {
+                               CK_SESSION_HANDLE session,
+                               void *context) {
+  (void)context;
   KeyName name = key_name_at(L, 2);
   CK_OBJECT_HANDLE found[LISTED_MAX];
   unsigned count;
@@ -221,7 +207,7 @@ static CK_RV push_certificates(lua_State *L, Token *token,
 int object_certificates(lua_State *L) {
   Token *token = token_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  CK_RV rv = in_session(L, token, push_certificates);
+  CK_RV rv = token_work(L, token, push_certificates, NULL);
   return rv == CKR_OK ? 1
                       : token_fail(L, token, "reading certificates", rv);
 }
@@ -241,7 +227,8 @@ static void push_text(lua_State *L, Token *token, CK_SESSION_HANDLE session,
 }
 
 static CK_RV push_list(lua_State *L, Token *token,
-                       CK_SESSION_HANDLE session) {
+                       CK_SESSION_HANDLE session, void *context) {
+  (void)context;
   static const struct {
     CK_OBJECT_CLASS class;
     const char *word;
@@ -272,6 +259,6 @@ static CK_RV push_list(lua_State *L, Token *token,
 /* token:list() --> { class, label, id }[] | nil, message, code */
 int object_list(lua_State *L) {
   Token *token = token_check(L, 1);
-  CK_RV rv = in_session(L, token, push_list);
+  CK_RV rv = token_work(L, token, push_list, NULL);
   return rv == CKR_OK ? 1 : token_fail(L, token, "listing objects", rv);
 }

@@ -148,6 +148,29 @@ CK_RV token_lost(Token *token, unsigned epoch, CK_RV why) {
   return rv;
 }
 
+void token_shut(Token *token) {
+  Module *module = token->module;
+  pthread_mutex_lock(&token->lock);
+  bool current = token->state == TOKEN_UP &&
+                 token->generation == module->generation;
+  unsigned count = current ? token->idle_count : 0;
+  drop(token, CKR_TOKEN_NOT_PRESENT);
+  token->state = TOKEN_REFUSED;
+  pthread_mutex_unlock(&token->lock);
+  if (count == 0) return;
+  pthread_rwlock_rdlock(&module->use);
+  for (unsigned i = 0; i < count; i++)
+    module->call->C_CloseSession(token->idle[i]);
+  pthread_rwlock_unlock(&module->use);
+}
+
+bool token_is_shut(Token *token) {
+  pthread_mutex_lock(&token->lock);
+  bool shut = token->state == TOKEN_REFUSED;
+  pthread_mutex_unlock(&token->lock);
+  return shut;
+}
+
 double token_due(Token *token) {
   pthread_mutex_lock(&token->lock);
   double due = token->state == TOKEN_DOWN && !token->connecting
@@ -231,13 +254,29 @@ void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
   if (close) token->module->call->C_CloseSession(session);
 }
 
-void token_free(Token *token) {
-  if (token->epoch > 0 && token->module->ctx != NULL &&
-      token->generation == token->module->generation) {
-    /* Logging out would end other users' sessions of this process too. */
-    for (unsigned i = 0; i < token->idle_count; i++)
-      token->module->call->C_CloseSession(token->idle[i]);
+CK_RV token_work(lua_State *L, Token *token, TokenWork work, void *context) {
+  CK_SESSION_HANDLE session;
+  unsigned epoch;
+  CK_RV rv = CKR_OK;
+  for (int attempt = 0; attempt < 2; attempt++) {
+    pthread_rwlock_rdlock(&token->module->use);
+    rv = token_take(token, &session, &epoch);
+    if (rv == CKR_OK) {
+      rv = work(L, token, session, context);
+      token_give(token, session, epoch, rv);
+    }
+    pthread_rwlock_unlock(&token->module->use);
+    Trouble trouble = ckr_trouble(rv);
+    if (trouble != TROUBLE_GONE && trouble != TROUBLE_SESSION &&
+        trouble != TROUBLE_LOGIN)
+      break;
+    if (token_lost(token, epoch, rv) != CKR_OK) break;
   }
+  return rv;
+}
+
+void token_release(Token *token) {
+  if (atomic_fetch_sub(&token->users, 1) > 1) return;
   if (token->module != NULL) module_close(token->module);
   if (token->pin.bytes != NULL)
     OPENSSL_clear_free(token->pin.bytes, token->pin.size);

@@ -1,0 +1,333 @@
+/* engine.pkcs11: tokens for Lua. */
+#include "hsm.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <p11-kit/uri.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define SESSIONS 8
+#define SESSIONS_MAX 1024
+#define WAIT_SECONDS 2
+
+Token *token_check(lua_State *L, int index) {
+  Token **token = luaL_checkudata(L, index, TOKEN_TYPE);
+  luaL_argcheck(L, *token != NULL, index, "the token is closed");
+  return *token;
+}
+
+int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv) {
+  const char *label = token->name.label;
+  const char *hint = ckr_trouble(rv) == TROUBLE_PIN &&
+                         token->profile->pin_form != NULL
+                       ? token->profile->pin_form : NULL;
+  return engine_fail(L, ckr_code(rv), "%s on token %s of %s: %s%s%s", what,
+                     label != NULL ? label : token->serial,
+                     token->module->path, ckr_name(rv),
+                     hint == NULL ? "" : "; its PIN is ",
+                     hint == NULL ? "" : hint);
+}
+
+KeyName key_name_at(lua_State *L, int index) {
+  KeyName name = {NULL, NULL, 0};
+  lua_getfield(L, index, "label");
+  if (!lua_isnil(L, -1)) name.label = (char *)luaL_checkstring(L, -1);
+  lua_getfield(L, index, "id");
+  if (!lua_isnil(L, -1))
+    name.id = (unsigned char *)luaL_checklstring(L, -1, &name.id_size);
+  lua_pop(L, 2);
+  return name;
+}
+
+static char *text_at(lua_State *L, const char *name) {
+  lua_getfield(L, 1, name);
+  const char *text = luaL_optstring(L, -1, NULL);
+  char *copy = text == NULL ? NULL : strdup(text);
+  lua_pop(L, 1);
+  return copy;
+}
+
+static double number_at(lua_State *L, const char *name, double otherwise) {
+  lua_getfield(L, 1, name);
+  double value = luaL_optnumber(L, -1, otherwise);
+  lua_pop(L, 1);
+  return value;
+}
+
+static void read_name(lua_State *L, TokenName *name) {
+  name->label = text_at(L, "label");
+  name->serial = text_at(L, "serial");
+  double id = number_at(L, "slot_id", -1);
+  name->by_id = id >= 0;
+  name->slot = (long)(name->by_id ? id : number_at(L, "slot", -1));
+}
+
+static void read_pin(lua_State *L, Token *token) {
+  lua_getfield(L, 1, "pin");
+  Slice pin = secret_slice(L, -1);
+  if (pin.data != NULL) {
+    token->pin.bytes = OPENSSL_malloc(pin.size + 1);
+    if (token->pin.bytes == NULL) luaL_error(L, "not enough memory");
+    memcpy(token->pin.bytes, pin.data, pin.size);
+    token->pin.bytes[pin.size] = '\0';
+    token->pin.size = pin.size;
+  }
+  lua_pop(L, 1);
+}
+
+/* Whether the profile was given. */
+static bool read_options(lua_State *L, Token *token) {
+  static const char *const names[] = {
+    "module", "init", "label", "serial", "slot", "slot_id", "pin", "login",
+    "profile", "sessions", "wait", "verify", "lock", NULL};
+  static const char *const verify[] = {"sampled", "all", NULL};
+  engine_check_options(L, 1, names);
+  read_name(L, &token->name);
+  read_pin(L, token);
+  lua_getfield(L, 1, "login");
+  token->login = lua_isnil(L, -1) || lua_toboolean(L, -1);
+  lua_getfield(L, 1, "verify");
+  token->verify_all = luaL_checkoption(L, -1, "sampled", verify) == 1;
+  lua_getfield(L, 1, "profile");
+  const char *profile = luaL_optstring(L, -1, NULL);
+  if (profile != NULL) {
+    token->profile = profile_named(profile);
+    if (token->profile == NULL)
+      luaL_error(L, "unknown HSM profile \"%s\"", profile);
+  }
+  token->wait = number_at(L, "wait", WAIT_SECONDS);
+  double sessions = number_at(L, "sessions", 0);
+  if (sessions < 0 || sessions > SESSIONS_MAX)
+    luaL_error(L, "sessions must be 1 to %d", SESSIONS_MAX);
+  token->sessions_max = (unsigned)sessions;
+  lua_settop(L, 2);
+  return profile != NULL;
+}
+
+static Token *token_make(void) {
+  Token *token = calloc(1, sizeof *token);
+  if (token == NULL) return NULL;
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_mutex_init(&token->lock, NULL);
+  pthread_cond_init(&token->freed, &attributes);
+  pthread_condattr_destroy(&attributes);
+  atomic_init(&token->users, 1);
+  token->profile = profile_named("generic");
+  token->state = TOKEN_DOWN;
+  token->why = CKR_TOKEN_NOT_PRESENT;
+  return token;
+}
+
+/* What the module says of itself decides the profile and the sessions. */
+static CK_RV choose_profile(Token *token, bool given) {
+  CK_INFO info;
+  CK_SLOT_ID slot;
+  CK_RV rv = module_find(token->module, &token->name, &slot, token->serial,
+                         token->model);
+  if (rv == CKR_OK) rv = token->module->call->C_GetInfo(&info);
+  if (rv != CKR_OK) return rv;
+  if (!given) token->profile = profile_for(&info, token->model);
+  if (token->profile->no_login && token->pin.bytes == NULL)
+    token->login = false;
+  unsigned most = token->profile->sessions;
+  if (token->sessions_max == 0) token->sessions_max = SESSIONS;
+  if (most != 0 && token->sessions_max > most) token->sessions_max = most;
+  token->idle = calloc(token->sessions_max, sizeof *token->idle);
+  return token->idle == NULL ? CKR_HOST_MEMORY : CKR_OK;
+}
+
+static int open_token(lua_State *L, Token *token, const char *path,
+                      bool given) {
+  char *init = text_at(L, "init");
+  CK_RV rv;
+  token->module = module_open(path, init, &rv);
+  free(init);
+  if (token->module == NULL)
+    return engine_fail(L, rv == CKR_OURS_NO_MODULE ? "no_module"
+                                                   : ckr_code(rv),
+                       "loading %s: %s", path, ckr_name(rv));
+  rv = choose_profile(token, given);
+  if (rv != CKR_OK) return token_fail(L, token, "finding the token", rv);
+  const char *fault = token->login
+    ? profile_pin_fault(token->profile, (Slice){
+        (unsigned char *)token->pin.bytes, token->pin.size})
+    : NULL;
+  if (fault != NULL)
+    return engine_fail(L, "bad_pin", "the PIN for profile %s must be %s",
+                       token->profile->name, fault);
+  rv = token_connect(token);
+  if (rv != CKR_OK) return token_fail(L, token, "logging in", rv);
+  return 0;
+}
+
+/* One process at a time starts the module: four at once fail on SoftHSM. */
+static int take_turn(lua_State *L) {
+  lua_getfield(L, 1, "lock");
+  const char *path = luaL_optstring(L, -1, NULL);
+  int fd = path == NULL
+             ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd >= 0) flock(fd, LOCK_EX);
+  lua_pop(L, 1);
+  return fd;
+}
+
+/* pkcs11.open(options) --> token | nil, message, code */
+static int pkcs11_open(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  Token **owner = lua_newuserdata(L, sizeof *owner);
+  *owner = NULL;
+  luaL_setmetatable(L, TOKEN_TYPE);
+  *owner = token_make();
+  if (*owner == NULL) return luaL_error(L, "not enough memory");
+  bool given = read_options(L, *owner);
+  lua_getfield(L, 1, "module");
+  const char *path = luaL_checkstring(L, -1);
+  int turn = take_turn(L);
+  int failed = open_token(L, *owner, path, given);
+  if (turn >= 0) close(turn);
+  if (failed != 0) return failed;
+  lua_settop(L, 2);
+  return 1;
+}
+
+/* token:close(): also done when collected. Its keys then sign no more. */
+static int token_close(lua_State *L) {
+  Token **token = luaL_checkudata(L, 1, TOKEN_TYPE);
+  if (*token == NULL) return 0;
+  signer_stop(*token);
+  token_shut(*token);
+  token_release(*token);
+  *token = NULL;
+  return 0;
+}
+
+/* token:ready() --> true | nil, message, code */
+static int token_ready(lua_State *L) {
+  Token *token = token_check(L, 1);
+  pthread_mutex_lock(&token->lock);
+  bool up = token->state == TOKEN_UP;
+  CK_RV why = token->why;
+  pthread_mutex_unlock(&token->lock);
+  if (!up) return token_fail(L, token, "waiting for the HSM", why);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* token:info() --> table */
+static int token_info(lua_State *L) {
+  Token *token = token_check(L, 1);
+  CK_INFO info;
+  lua_createtable(L, 0, 7);
+  lua_pushstring(L, token->profile->name);
+  lua_setfield(L, -2, "profile");
+  lua_pushstring(L, token->serial);
+  lua_setfield(L, -2, "serial");
+  lua_pushstring(L, token->model);
+  lua_setfield(L, -2, "model");
+  lua_pushinteger(L, token->sessions_max);
+  lua_setfield(L, -2, "sessions");
+  lua_pushboolean(L, !token->profile->no_certificates);
+  lua_setfield(L, -2, "certificates");
+  pthread_rwlock_rdlock(&token->module->use);
+  CK_RV rv = token->module->call->C_GetInfo(&info);
+  pthread_rwlock_unlock(&token->module->use);
+  if (rv != CKR_OK) return 1;
+  lua_pushlstring(L, (char *)info.manufacturerID, 32);
+  lua_setfield(L, -2, "manufacturer");
+  lua_pushlstring(L, (char *)info.libraryDescription, 32);
+  lua_setfield(L, -2, "library");
+  return 1;
+}
+
+/* RFC 7512 ------------------------------------------------------------- */
+
+static void set_padded(lua_State *L, const char *name,
+                       const unsigned char *field, size_t size) {
+  if (field[0] == '\0') return; /* p11-kit leaves what was not said zero */
+  while (size > 0 && field[size - 1] == ' ') size--;
+  lua_pushlstring(L, (const char *)field, size);
+  lua_setfield(L, -2, name);
+}
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+  if (text == NULL) return;
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, name);
+}
+
+static void set_attribute(lua_State *L, const char *name, P11KitUri *uri,
+                          CK_ATTRIBUTE_TYPE type) {
+  const CK_ATTRIBUTE *attribute = p11_kit_uri_get_attribute(uri, type);
+  if (attribute == NULL) return;
+  lua_pushlstring(L, attribute->pValue, attribute->ulValueLen);
+  lua_setfield(L, -2, name);
+}
+
+/* pkcs11.parse_uri(text) --> { token, serial, slot_id, object, id,
+** module_path, pin_value, pin_source } | nil, message, "bad_uri" */
+static int pkcs11_parse_uri(lua_State *L) {
+  const char *text = luaL_checkstring(L, 1);
+  lua_newtable(L);
+  P11KitUri *uri = p11_kit_uri_new();
+  int result = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
+  if (result != P11_KIT_URI_OK || p11_kit_uri_any_unrecognized(uri)) {
+    p11_kit_uri_free(uri);
+    return engine_fail(L, "bad_uri", "not a PKCS#11 URI of RFC 7512: %s",
+                       result != P11_KIT_URI_OK
+                         ? p11_kit_uri_message(result)
+                         : "it has an attribute that is not known");
+  }
+  const CK_TOKEN_INFO *info = p11_kit_uri_get_token_info(uri);
+  set_padded(L, "token", info->label, sizeof info->label);
+  set_padded(L, "serial", info->serialNumber, sizeof info->serialNumber);
+  CK_SLOT_ID slot = p11_kit_uri_get_slot_id(uri);
+  if (slot != (CK_SLOT_ID)-1) {
+    lua_pushinteger(L, (lua_Integer)slot);
+    lua_setfield(L, -2, "slot_id");
+  }
+  set_attribute(L, "object", uri, CKA_LABEL);
+  set_attribute(L, "id", uri, CKA_ID);
+  set_text(L, "module_path", p11_kit_uri_get_module_path(uri));
+  set_text(L, "pin_value", p11_kit_uri_get_pin_value(uri));
+  set_text(L, "pin_source", p11_kit_uri_get_pin_source(uri));
+  p11_kit_uri_free(uri);
+  return 1;
+}
+
+static const luaL_Reg token_methods[] = {
+  {"key", hsmkey_open},
+  {"generate", object_generate},
+  {"certificates", object_certificates},
+  {"store", object_store},
+  {"list", object_list},
+  {"info", token_info},
+  {"ready", token_ready},
+  {"close", token_close},
+  {NULL, NULL},
+};
+
+static const luaL_Reg pkcs11_functions[] = {
+  {"open", pkcs11_open},
+  {"parse_uri", pkcs11_parse_uri},
+  {NULL, NULL},
+};
+
+int engine_open_pkcs11(lua_State *L) {
+  if (luaL_newmetatable(L, TOKEN_TYPE)) {
+    lua_pushcfunction(L, token_close);
+    lua_setfield(L, -2, "__gc");
+    lua_newtable(L);
+    luaL_setfuncs(L, token_methods, 0);
+    lua_setfield(L, -2, "__index");
+  }
+  lua_pop(L, 1);
+  lua_newtable(L);
+  luaL_setfuncs(L, pkcs11_functions, 0);
+  return 1;
+}

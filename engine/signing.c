@@ -1,0 +1,229 @@
+/* One signature by a token: the mechanism, its forms, and what to do when
+** it does not come. Runs in a signer thread, or in a host without a loop. */
+#include "hsm.h"
+
+#include <openssl/crypto.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BUSY_TRIES = 3, SAMPLED = 64 };
+
+/* DigestInfo before the digest (RFC 8017 section 9.2, note 1). */
+static const unsigned char DIGEST_INFO[] = {
+  0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+  0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
+};
+
+/* The same with another hash: its OID's last byte and the three lengths. */
+static void digest_info(unsigned char *out, size_t digest) {
+  memcpy(out, DIGEST_INFO, sizeof DIGEST_INFO);
+  out[1] = (unsigned char)(digest + 17);
+  out[14] = digest == 32 ? 1 : digest == 48 ? 2 : 3;
+  out[18] = (unsigned char)digest;
+}
+
+static bool prepare(Signing *signing) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  size_t size = 0;
+  Slice plain = {signing->plain, signing->plain_size};
+  if (signing->key->type == EVP_PKEY_ED25519) {
+    signing->data = malloc(plain.size + 1);
+    if (signing->data == NULL) return false;
+    memcpy(signing->data, plain.data, plain.size);
+    signing->data_size = plain.size;
+    return true;
+  }
+  if (!digest_make(signing->hash, plain, digest, &size)) return false;
+  signing->data = malloc(sizeof DIGEST_INFO + size);
+  if (signing->data == NULL) return false;
+  size_t prefix = 0;
+  if (signing->key->type == EVP_PKEY_RSA) {
+    digest_info(signing->data, size);
+    prefix = sizeof DIGEST_INFO;
+  }
+  memcpy(signing->data + prefix, digest, size);
+  signing->data_size = prefix + size;
+  return true;
+}
+
+Signing *signing_make(HsmKey *key, Slice data, const char *hash) {
+  Signing *signing = calloc(1, sizeof *signing);
+  if (signing == NULL) return NULL;
+  atomic_fetch_add(&key->users, 1);
+  signing->key = key;
+  signing->plain = malloc(data.size + 1);
+  if (signing->plain != NULL) {
+    memcpy(signing->plain, data.data, data.size);
+    signing->plain_size = data.size;
+    if (hash != NULL) strncpy(signing->hash, hash, sizeof signing->hash - 1);
+    if (prepare(signing)) return signing;
+  }
+  signing_free(signing);
+  return NULL;
+}
+
+void signing_free(Signing *signing) {
+  free(signing->data);
+  free(signing->plain);
+  hsmkey_release(signing->key);
+  free(signing);
+}
+
+static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session,
+                       unsigned epoch, CK_OBJECT_HANDLE *handle) {
+  Token *token = key->token;
+  pthread_mutex_lock(&token->lock);
+  bool known = key->epoch == epoch && key->handle != CK_INVALID_HANDLE;
+  *handle = key->handle;
+  pthread_mutex_unlock(&token->lock);
+  if (known) return CKR_OK;
+  CK_OBJECT_HANDLE found[2];
+  unsigned count;
+  CK_RV rv = object_find(token, session, CKO_PRIVATE_KEY, &key->name, found,
+                         2, &count);
+  if (rv != CKR_OK) return rv;
+  if (count != 1) return count == 0 ? CKR_OURS_NO_KEY : CKR_OURS_TWO_KEYS;
+  *handle = found[0];
+  pthread_mutex_lock(&token->lock);
+  key->handle = found[0];
+  key->epoch = epoch;
+  pthread_mutex_unlock(&token->lock);
+  return CKR_OK;
+}
+
+static void forget_handle(HsmKey *key) {
+  pthread_mutex_lock(&key->token->lock);
+  key->handle = CK_INVALID_HANDLE;
+  pthread_mutex_unlock(&key->token->lock);
+}
+
+/* r || s as PKCS#11 has it becomes ECDSA-Sig-Value. */
+static CK_RV ecdsa_der(Signing *signing, const unsigned char *raw,
+                       size_t size) {
+  int half = (int)(size / 2);
+  ECDSA_SIG *sig = ECDSA_SIG_new();
+  BIGNUM *r = BN_bin2bn(raw, half, NULL);
+  BIGNUM *s = BN_bin2bn(raw + half, half, NULL);
+  int length = 0;
+  if (sig != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(sig, r, s)) {
+    unsigned char *out = signing->signature;
+    r = s = NULL;
+    length = i2d_ECDSA_SIG(sig, &out);
+  }
+  BN_free(r);
+  BN_free(s);
+  ECDSA_SIG_free(sig);
+  signing->signature_size = length > 0 ? (size_t)length : 0;
+  return length > 0 ? CKR_OK : CKR_HOST_MEMORY;
+}
+
+static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
+                       unsigned epoch) {
+  HsmKey *key = signing->key;
+  CK_FUNCTION_LIST *call = key->token->module->call;
+  CK_MECHANISM mechanism = {CKM_ECDSA, NULL, 0};
+  if (key->type == EVP_PKEY_RSA) mechanism.mechanism = CKM_RSA_PKCS;
+  if (key->type == EVP_PKEY_ED25519) mechanism.mechanism = CKM_EDDSA;
+  CK_OBJECT_HANDLE handle;
+  CK_RV rv = handle_of(key, session, epoch, &handle);
+  if (rv == CKR_OK) rv = call->C_SignInit(session, &mechanism, handle);
+  if (rv != CKR_OK) return rv;
+  unsigned char raw[HSM_SIGNATURE_MAX];
+  CK_ULONG size = sizeof raw;
+  rv = call->C_Sign(session, signing->data, signing->data_size, raw, &size);
+  if (rv != CKR_OK) return rv;
+  if (key->type == EVP_PKEY_EC)
+    return size == 2 * key->field ? ecdsa_der(signing, raw, size)
+                                  : CKR_OURS_BAD_SIGNATURE;
+  memcpy(signing->signature, raw, size);
+  signing->signature_size = size;
+  return CKR_OK;
+}
+
+/* One attempt in one session; logs in again when nobody is. */
+static CK_RV attempt(Signing *signing, unsigned *epoch) {
+  Token *token = signing->key->token;
+  CK_SESSION_HANDLE session;
+  pthread_rwlock_rdlock(&token->module->use);
+  CK_RV rv = token_take(token, &session, epoch);
+  if (rv == CKR_OK) {
+    rv = sign_once(signing, session, *epoch);
+    if (ckr_trouble(rv) == TROUBLE_LOGIN) {
+      forget_handle(signing->key);
+      rv = token_login(token, session);
+      if (rv == CKR_OK) rv = sign_once(signing, session, *epoch);
+    }
+    token_give(token, session, *epoch, rv);
+  }
+  pthread_rwlock_unlock(&token->module->use);
+  /* The key was there at start: without it this is not the same token. */
+  return rv == CKR_OURS_NO_KEY ? CKR_TOKEN_NOT_PRESENT : rv;
+}
+
+/* Rule: all signatures after a connection until one has passed, then one
+** in 64, or all of them. */
+static bool to_verify(Token *token) {
+  pthread_mutex_lock(&token->lock);
+  bool due = token->verify_all || token->unproven > 0 ||
+             token->signatures % SAMPLED == 0;
+  token->signatures++;
+  pthread_mutex_unlock(&token->lock);
+  return due;
+}
+
+static CK_RV verified(Signing *signing) {
+  Token *token = signing->key->token;
+  if (!to_verify(token)) return CKR_OK;
+  const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
+  int good = pkey_verify_raw(
+    signing->key->public, hash, false,
+    (Slice){signing->plain, signing->plain_size},
+    (Slice){signing->signature, signing->signature_size});
+  pthread_mutex_lock(&token->lock);
+  token->unproven = good ? 0 : 1;
+  pthread_mutex_unlock(&token->lock);
+  return good ? CKR_OK : CKR_OURS_BAD_SIGNATURE;
+}
+
+/* 50 to 300 ms, so that callers do not come back together. */
+static void pause_a_little(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  struct timespec wait = {0, 50000000L + now.tv_nsec % 250000000L};
+  nanosleep(&wait, NULL);
+}
+
+void signing_run(Signing *signing) {
+  Token *token = signing->key->token;
+  bool renewed = false, lost = false;
+  int busy = 0;
+  for (;;) {
+    unsigned epoch;
+    CK_RV rv = attempt(signing, &epoch);
+    if (rv == CKR_OK) rv = verified(signing);
+    signing->rv = rv;
+    Trouble trouble = ckr_trouble(rv);
+    if (trouble == TROUBLE_SESSION && !renewed) {
+      renewed = true;
+    } else if (trouble == TROUBLE_BUSY && busy++ < BUSY_TRIES) {
+      pause_a_little();
+    } else if (trouble == TROUBLE_GONE || trouble == TROUBLE_SESSION ||
+               trouble == TROUBLE_LOGIN) {
+      if (lost || token_lost(token, epoch, rv) != CKR_OK) return;
+      lost = true;
+    } else {
+      return;
+    }
+  }
+}
+
+int signing_push(lua_State *L, const Signing *signing) {
+  if (signing->rv != CKR_OK)
+    return token_fail(L, signing->key->token, "signing", signing->rv);
+  lua_pushlstring(L, (const char *)signing->signature,
+                  signing->signature_size);
+  return 1;
+}
