@@ -10,7 +10,8 @@ typedef struct Code {
   const char *word;
 } Code;
 
-#define CODE(name, trouble, word) {name, #name, TROUBLE_##trouble, word}
+#define CODE(name, trouble, word) \
+  { name, #name, TROUBLE_##trouble, word }
 
 static const Code codes[] = {
   CODE(CKR_SESSION_HANDLE_INVALID, SESSION, "hsm_gone"),
@@ -59,8 +60,7 @@ static const Code codes[] = {
   {CKR_OURS_TWO_TOKENS, "more than one token fits", TROUBLE_FATAL,
    "ambiguous_token"},
   {CKR_OURS_NO_KEY, "no such key", TROUBLE_FATAL, "no_key"},
-  {CKR_OURS_TWO_KEYS, "more than one key fits", TROUBLE_FATAL,
-   "ambiguous_key"},
+  {CKR_OURS_TWO_KEYS, "more than one key fits", TROUBLE_FATAL, "ambiguous_key"},
   {CKR_OURS_BAD_SIGNATURE, "the signature does not verify", TROUBLE_FATAL,
    "wrong_signature"},
   {CKR_OURS_NO_MODULE, "it is not a PKCS#11 module", TROUBLE_FATAL,

@@ -771,6 +771,82 @@ function engine.system.harden(options) end
 ---@param state string "READY=1"
 function engine.system.notify(state) end
 
+-- pkcs11 ---------------------------------------------------------------
+
+--- A token of a PKCS#11 module, logged in to. It reconnects by itself
+--- after its HSM was away; what it was asked meanwhile is refused.
+---@class fulcio.token
+local token = {}
+engine.pkcs11 = {}
+
+--- Opens a token. Never before a fork: each process opens its own.
+---@param options { module: string, init?: string, label?: string, serial?: string, slot?: integer, slot_id?: integer, pin?: string|fulcio.secret, login?: boolean, profile?: string, sessions?: integer, wait?: number, verify?: "sampled"|"all", lock?: string }
+---  `module` is the library's path, `init` a text for C_Initialize (NSS).
+---  `slot` counts slots from 0, `slot_id` is PKCS#11's. `profile` overrides
+---  what the module's own description chooses. `sessions` bounds them
+---  (default 8), `wait` is how long a signature waits for a free one, in
+---  seconds (default 2). `lock` names a file that processes hold in turn
+---  while they open the module.
+---@return fulcio.token|nil
+---@return string? message
+---@return string? code "no_module" "no_token" "ambiguous_token" "bad_pin" "pin_locked" "hsm_gone" "hsm_busy" "hsm_failed"
+function engine.pkcs11.open(options) end
+
+--- Parses a PKCS#11 URI (RFC 7512).
+---@param text string
+---@return { token?: string, serial?: string, slot_id?: integer, object?: string, id?: string, module_path?: string, pin_value?: string, pin_source?: string }|nil
+---@return string? message
+---@return string? code "bad_uri"
+function engine.pkcs11.parse_uri(text) end
+
+--- A private key, by label, CKA_ID or both, as an ordinary pkey. `public`
+--- stands in where the token keeps no public half.
+---@param name { label?: string, id?: string, public?: fulcio.pkey }
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "no_key" "ambiguous_key" "unsupported" and as open
+function token:key(name) end
+
+--- Makes a key pair in the token: sensitive, never extractable.
+---@param key { algorithm: "P-256"|"P-384"|"P-521"|"RSA-2048"|"RSA-3072"|"RSA-4096"|"Ed25519", label: string, id: string }
+---@return true|nil
+---@return string? message
+---@return string? code "unsupported" "read_only" and as open
+function token:generate(key) end
+
+--- Every certificate with that CKA_ID and label, as DER.
+---@param name { label?: string, id?: string }
+---@return string[]|nil
+---@return string? message
+---@return string? code as open
+function token:certificates(name) end
+
+--- Stores a certificate; names and serial number are its own DER.
+---@param certificate { id: string, label: string, der: string, subject: string, issuer: string, serial: string }
+---@return true|nil
+---@return string? message
+---@return string? code "unsupported" "read_only" and as open
+function token:store(certificate) end
+
+--- Every key and certificate the login shows.
+---@return { class: "private key"|"public key"|"certificate", label?: string, id?: string }[]|nil
+---@return string? message
+---@return string? code as open
+function token:list() end
+
+--- What the module and the token say of themselves, and the profile.
+---@return { profile: string, serial: string, model: string, sessions: integer, certificates: boolean, manufacturer?: string, library?: string }
+function token:info() end
+
+--- Whether it is there now; asks nothing of the HSM.
+---@return true|nil
+---@return string? message
+---@return string? code "hsm_gone" "bad_pin" …
+function token:ready() end
+
+--- Ends its sessions and threads; its keys then refuse to sign.
+function token:close() end
+
 -- server ---------------------------------------------------------------
 
 --- Listeners, workers and the event loop; nil in a host without them.

@@ -34,7 +34,7 @@ const char *ckr_code(CK_RV rv);
 #define CKR_OURS_BAD_SIGNATURE (CKR_VENDOR_DEFINED | 0x46550005UL)
 #define CKR_OURS_NO_MODULE (CKR_VENDOR_DEFINED | 0x46550006UL)
 
-/* profile.c: what a vendor's module wants done differently. */
+/* quirk.c: what a vendor's module wants done differently. */
 typedef struct Profile {
   const char *name;
   const char *maker;    /* is in the module's manufacturer or description */
@@ -45,10 +45,10 @@ typedef struct Profile {
   unsigned label_max;   /* 0: any */
   unsigned sessions;    /* most of one process; 0: the default */
 } Profile;
-const Profile *profile_named(const char *name);
-const Profile *profile_for(const CK_INFO *info, const char *model);
+const Profile *quirk_named(const char *name);
+const Profile *quirk_for(const CK_INFO *info, const char *model);
 /* Why a PIN cannot be right for the profile; NULL when it may be. */
-const char *profile_pin_fault(const Profile *profile, Slice pin);
+const char *quirk_pin_fault(const Profile *profile, Slice pin);
 
 /* module.c: a loaded PKCS#11 library. Whoever calls one of its functions
 ** holds `use` for reading; who finalises it, for writing. */
@@ -72,7 +72,7 @@ CK_RV module_restart(Module *module);
 /* What names a token; unset members fit any. */
 typedef struct TokenName {
   char *label, *serial;
-  long slot; /* position in the slot list; -1: any */
+  long slot;  /* position in the slot list; -1: any */
   bool by_id; /* slot is the slot's ID (RFC 7512 slot-id) */
 } TokenName;
 /* Finds its slot by libp11's enumeration, and fills serial and model. */

@@ -53,13 +53,13 @@ static CK_RV read_public(Token *token, CK_SESSION_HANDLE session,
   free(found->first);
   free(found->second);
   found->first = found->second = NULL;
-  CK_RV rv = object_read(token, session, object,
-                         rsa ? CKA_MODULUS : CKA_EC_PARAMS, &found->first,
-                         &found->first_size);
+  CK_RV rv =
+    object_read(token, session, object, rsa ? CKA_MODULUS : CKA_EC_PARAMS,
+                &found->first, &found->first_size);
   if (rv != CKR_OK) return rv;
   return object_read(token, session, object,
-                     rsa ? CKA_PUBLIC_EXPONENT : CKA_EC_POINT,
-                     &found->second, &found->second_size);
+                     rsa ? CKA_PUBLIC_EXPONENT : CKA_EC_POINT, &found->second,
+                     &found->second_size);
 }
 
 /* The public half is on the private object, or on the public object with
@@ -77,8 +77,8 @@ static CK_RV find(lua_State *L, Token *token, CK_SESSION_HANDLE session,
     rv = object_read(token, session, object, CKA_LABEL, &found->label,
                      &found->label_size);
   if (rv == CKR_OK)
-    rv = object_read(token, session, object, CKA_ID, &found->id,
-                     &found->id_size);
+    rv =
+      object_read(token, session, object, CKA_ID, &found->id, &found->id_size);
   if (rv == CKR_OK) rv = read_public(token, session, object, found);
   if (rv != CKR_OK || (found->first != NULL && found->second != NULL))
     return rv;
@@ -91,10 +91,10 @@ static CK_RV find(lua_State *L, Token *token, CK_SESSION_HANDLE session,
 
 /* SubjectPublicKeyInfo -------------------------------------------------- */
 
-static const unsigned char EC_OID[] = {6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-                                       2, 1};
-static const unsigned char RSA_OID[] = {6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7,
-                                        0x0d, 1, 1, 1, 5, 0};
+static const unsigned char EC_OID[] = {6,    7,    0x2a, 0x86, 0x48,
+                                       0xce, 0x3d, 2,    1};
+static const unsigned char RSA_OID[] = {6,    9, 0x2a, 0x86, 0x48, 0x86, 0xf7,
+                                        0x0d, 1, 1,    1,    5,    0};
 static const unsigned char ED25519_OID[] = {6, 3, 0x2b, 0x65, 0x70};
 
 /* CKA_EC_POINT is an OCTET STRING of the point; some modules give the
@@ -102,8 +102,7 @@ static const unsigned char ED25519_OID[] = {6, 3, 0x2b, 0x65, 0x70};
 static Slice point_of(const Found *found) {
   Slice whole = {found->second, found->second_size}, inner;
   Slice rest = whole;
-  if (der_take(&rest, DER_OCTET_STRING, &inner) && rest.size == 0)
-    return inner;
+  if (der_take(&rest, DER_OCTET_STRING, &inner) && rest.size == 0) return inner;
   return whole;
 }
 
@@ -146,8 +145,7 @@ static bool push_public(lua_State *L, const Found *found) {
 
 /* token:key ------------------------------------------------------------- */
 
-static int hsmkey_sign(lua_State *L, Pkey *pkey, Slice data,
-                       const char *hash) {
+static int hsmkey_sign(lua_State *L, Pkey *pkey, Slice data, const char *hash) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, pkey->signer_ref);
   HsmKey *key = *(HsmKey **)lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -212,7 +210,8 @@ int hsmkey_open(lua_State *L) {
   if (!pushed) {
     lua_getfield(L, 2, "public");
     if (lua_isnil(L, -1))
-      return engine_fail(L, "unsupported", "the key %s on token %s has no "
+      return engine_fail(L, "unsupported",
+                         "the key %s on token %s has no "
                          "public half of a kind that is known",
                          name.label == NULL ? "" : name.label,
                          token->name.label == NULL ? token->serial

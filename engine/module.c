@@ -111,8 +111,8 @@ void module_close(Module *module) {
 
 static bool token_fits(const TokenName *name, const PKCS11_TOKEN *token) {
   return token->initialized &&
-         (name->label == NULL || strcmp(name->label, token->label) == 0) &&
-         (name->serial == NULL || strcmp(name->serial, token->serialnr) == 0);
+    (name->label == NULL || strcmp(name->label, token->label) == 0) &&
+    (name->serial == NULL || strcmp(name->serial, token->serialnr) == 0);
 }
 
 static bool slot_fits(const TokenName *name, PKCS11_SLOT *slot, long index) {

@@ -14,8 +14,8 @@ CK_RV object_find(Token *token, CK_SESSION_HANDLE session,
   CK_ATTRIBUTE template[3] = {{CKA_CLASS, &class, sizeof class}};
   unsigned long used = 1;
   if (name->label != NULL)
-    template[used++] = (CK_ATTRIBUTE){CKA_LABEL, name->label,
-                                      strlen(name->label)};
+    template[used++] =
+      (CK_ATTRIBUTE){CKA_LABEL, name->label, strlen(name->label)};
   if (name->id != NULL)
     template[used++] = (CK_ATTRIBUTE){CKA_ID, name->id, name->id_size};
   CK_RV rv = call->C_FindObjectsInit(session, template, used);
@@ -65,8 +65,11 @@ typedef struct Algorithm {
 } Algorithm;
 
 static const Algorithm algorithms[] = {
-  {"P-256", CKM_EC_KEY_PAIR_GEN, 0,
-   {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}, 10},
+  {"P-256",
+   CKM_EC_KEY_PAIR_GEN,
+   0,
+   {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7},
+   10},
   {"P-384", CKM_EC_KEY_PAIR_GEN, 0, {6, 5, 0x2b, 0x81, 4, 0, 0x22}, 7},
   {"P-521", CKM_EC_KEY_PAIR_GEN, 0, {6, 5, 0x2b, 0x81, 4, 0, 0x23}, 7},
   {"Ed25519", CKM_EC_EDWARDS_KEY_PAIR_GEN, 0, {6, 3, 0x2b, 0x65, 0x70}, 5},
@@ -96,7 +99,10 @@ static CK_RV generate(lua_State *L, Token *token, CK_SESSION_HANDLE session,
   CK_ATTRIBUTE label = {CKA_LABEL, name.label, strlen(name.label)};
   CK_ATTRIBUTE id = {CKA_ID, name.id, name.id_size};
   CK_ATTRIBUTE public[] = {
-    {CKA_TOKEN, &yes, sizeof yes}, {CKA_VERIFY, &yes, sizeof yes}, label, id,
+    {CKA_TOKEN, &yes, sizeof yes},
+    {CKA_VERIFY, &yes, sizeof yes},
+    label,
+    id,
     {CKA_EC_PARAMS, (void *)algorithm->oid, algorithm->oid_size},
     {CKA_PUBLIC_EXPONENT, exponent, sizeof exponent},
   };
@@ -106,9 +112,13 @@ static CK_RV generate(lua_State *L, Token *token, CK_SESSION_HANDLE session,
     public_count = 6;
   }
   CK_ATTRIBUTE private[] = {
-    {CKA_TOKEN, &yes, sizeof yes}, {CKA_PRIVATE, &yes, sizeof yes},
-    {CKA_SENSITIVE, &yes, sizeof yes}, {CKA_EXTRACTABLE, &no, sizeof no},
-    {CKA_SIGN, &yes, sizeof yes}, label, id,
+    {CKA_TOKEN, &yes, sizeof yes},
+    {CKA_PRIVATE, &yes, sizeof yes},
+    {CKA_SENSITIVE, &yes, sizeof yes},
+    {CKA_EXTRACTABLE, &no, sizeof no},
+    {CKA_SIGN, &yes, sizeof yes},
+    label,
+    id,
   };
   CK_OBJECT_HANDLE a, b;
   return token->module->call->C_GenerateKeyPair(
@@ -151,9 +161,12 @@ static CK_RV store(lua_State *L, Token *token, CK_SESSION_HANDLE session,
     {CKA_CLASS, &class, sizeof class},
     {CKA_CERTIFICATE_TYPE, &type, sizeof type},
     {CKA_TOKEN, &yes, sizeof yes},
-    field(L, CKA_ID, "id"), field(L, CKA_LABEL, "label"),
-    field(L, CKA_SUBJECT, "subject"), field(L, CKA_ISSUER, "issuer"),
-    field(L, CKA_SERIAL_NUMBER, "serial"), field(L, CKA_VALUE, "der"),
+    field(L, CKA_ID, "id"),
+    field(L, CKA_LABEL, "label"),
+    field(L, CKA_SUBJECT, "subject"),
+    field(L, CKA_ISSUER, "issuer"),
+    field(L, CKA_SERIAL_NUMBER, "serial"),
+    field(L, CKA_VALUE, "der"),
   };
   CK_OBJECT_HANDLE object;
   return token->module->call->C_CreateObject(
@@ -164,7 +177,7 @@ static CK_RV store(lua_State *L, Token *token, CK_SESSION_HANDLE session,
 ** names and the serial number as DER --> true | nil, message, code */
 int object_store(lua_State *L) {
   Token *token = token_check(L, 1);
-  static const char *const fields[] = {"id", "label", "subject",
+  static const char *const fields[] = {"id",     "label",  "subject",
                                        "issuer", "serial", "der"};
   luaL_checktype(L, 2, LUA_TTABLE);
   if (token->profile->no_certificates)
@@ -181,8 +194,7 @@ int object_store(lua_State *L) {
 }
 
 static CK_RV push_certificates(lua_State *L, Token *token,
-                               CK_SESSION_HANDLE session,
-                               void *context) {
+                               CK_SESSION_HANDLE session, void *context) {
   (void)context;
   KeyName name = key_name_at(L, 2);
   CK_OBJECT_HANDLE found[LISTED_MAX];
@@ -208,8 +220,7 @@ int object_certificates(lua_State *L) {
   Token *token = token_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   CK_RV rv = token_work(L, token, push_certificates, NULL);
-  return rv == CKR_OK ? 1
-                      : token_fail(L, token, "reading certificates", rv);
+  return rv == CKR_OK ? 1 : token_fail(L, token, "reading certificates", rv);
 }
 
 /* list ---------------------------------------------------------------- */
@@ -226,8 +237,8 @@ static void push_text(lua_State *L, Token *token, CK_SESSION_HANDLE session,
   free(bytes);
 }
 
-static CK_RV push_list(lua_State *L, Token *token,
-                       CK_SESSION_HANDLE session, void *context) {
+static CK_RV push_list(lua_State *L, Token *token, CK_SESSION_HANDLE session,
+                       void *context) {
   (void)context;
   static const struct {
     CK_OBJECT_CLASS class;
@@ -242,8 +253,8 @@ static CK_RV push_list(lua_State *L, Token *token,
     CK_OBJECT_HANDLE found[LISTED_MAX];
     unsigned count;
     const KeyName any = {NULL, NULL, 0};
-    rv = object_find(token, session, classes[c].class, &any, found,
-                     LISTED_MAX, &count);
+    rv = object_find(token, session, classes[c].class, &any, found, LISTED_MAX,
+                     &count);
     for (unsigned i = 0; rv == CKR_OK && i < count; i++) {
       lua_newtable(L);
       lua_pushstring(L, classes[c].word);

@@ -21,13 +21,13 @@ Token *token_check(lua_State *L, int index) {
 
 int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv) {
   const char *label = token->name.label;
-  const char *hint = ckr_trouble(rv) == TROUBLE_PIN &&
-                         token->profile->pin_form != NULL
-                       ? token->profile->pin_form : NULL;
+  const char *hint =
+    ckr_trouble(rv) == TROUBLE_PIN && token->profile->pin_form != NULL
+    ? token->profile->pin_form
+    : NULL;
   return engine_fail(L, ckr_code(rv), "%s on token %s of %s: %s%s%s", what,
-                     label != NULL ? label : token->serial,
-                     token->module->path, ckr_name(rv),
-                     hint == NULL ? "" : "; its PIN is ",
+                     label != NULL ? label : token->serial, token->module->path,
+                     ckr_name(rv), hint == NULL ? "" : "; its PIN is ",
                      hint == NULL ? "" : hint);
 }
 
@@ -81,8 +81,8 @@ static void read_pin(lua_State *L, Token *token) {
 /* Whether the profile was given. */
 static bool read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module", "init", "label", "serial", "slot", "slot_id", "pin", "login",
-    "profile", "sessions", "wait", "verify", "lock", NULL};
+    "module", "init",    "label",    "serial", "slot",   "slot_id", "pin",
+    "login",  "profile", "sessions", "wait",   "verify", "lock",    NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);
@@ -94,7 +94,7 @@ static bool read_options(lua_State *L, Token *token) {
   lua_getfield(L, 1, "profile");
   const char *profile = luaL_optstring(L, -1, NULL);
   if (profile != NULL) {
-    token->profile = profile_named(profile);
+    token->profile = quirk_named(profile);
     if (token->profile == NULL)
       luaL_error(L, "unknown HSM profile \"%s\"", profile);
   }
@@ -117,7 +117,7 @@ static Token *token_make(void) {
   pthread_cond_init(&token->freed, &attributes);
   pthread_condattr_destroy(&attributes);
   atomic_init(&token->users, 1);
-  token->profile = profile_named("generic");
+  token->profile = quirk_named("generic");
   token->state = TOKEN_DOWN;
   token->why = CKR_TOKEN_NOT_PRESENT;
   return token;
@@ -131,7 +131,7 @@ static CK_RV choose_profile(Token *token, bool given) {
                          token->model);
   if (rv == CKR_OK) rv = token->module->call->C_GetInfo(&info);
   if (rv != CKR_OK) return rv;
-  if (!given) token->profile = profile_for(&info, token->model);
+  if (!given) token->profile = quirk_for(&info, token->model);
   if (token->profile->no_login && token->pin.bytes == NULL)
     token->login = false;
   unsigned most = token->profile->sessions;
@@ -148,14 +148,14 @@ static int open_token(lua_State *L, Token *token, const char *path,
   token->module = module_open(path, init, &rv);
   free(init);
   if (token->module == NULL)
-    return engine_fail(L, rv == CKR_OURS_NO_MODULE ? "no_module"
-                                                   : ckr_code(rv),
+    return engine_fail(L, rv == CKR_OURS_NO_MODULE ? "no_module" : ckr_code(rv),
                        "loading %s: %s", path, ckr_name(rv));
   rv = choose_profile(token, given);
   if (rv != CKR_OK) return token_fail(L, token, "finding the token", rv);
   const char *fault = token->login
-    ? profile_pin_fault(token->profile, (Slice){
-        (unsigned char *)token->pin.bytes, token->pin.size})
+    ? quirk_pin_fault(
+        token->profile,
+        (Slice){(unsigned char *)token->pin.bytes, token->pin.size})
     : NULL;
   if (fault != NULL)
     return engine_fail(L, "bad_pin", "the PIN for profile %s must be %s",
@@ -169,8 +169,7 @@ static int open_token(lua_State *L, Token *token, const char *path,
 static int take_turn(lua_State *L) {
   lua_getfield(L, 1, "lock");
   const char *path = luaL_optstring(L, -1, NULL);
-  int fd = path == NULL
-             ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd >= 0) flock(fd, LOCK_EX);
   lua_pop(L, 1);
   return fd;

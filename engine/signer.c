@@ -159,8 +159,8 @@ static Pool *pool_make(Token *token) {
   pthread_mutex_init(&pool->lock, NULL);
   pthread_cond_init(&pool->work, NULL);
   pool->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  pool->event = event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST,
-                          on_done, pool);
+  pool->event =
+    event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST, on_done, pool);
   event_add(pool->event, NULL);
   token->pool = pool;
   if (pool_threads(pool)) return pool;

@@ -72,8 +72,8 @@ void signing_free(Signing *signing) {
   free(signing);
 }
 
-static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session,
-                       unsigned epoch, CK_OBJECT_HANDLE *handle) {
+static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session, unsigned epoch,
+                       CK_OBJECT_HANDLE *handle) {
   Token *token = key->token;
   pthread_mutex_lock(&token->lock);
   bool known = key->epoch == epoch && key->handle != CK_INVALID_HANDLE;
@@ -82,8 +82,8 @@ static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session,
   if (known) return CKR_OK;
   CK_OBJECT_HANDLE found[2];
   unsigned count;
-  CK_RV rv = object_find(token, session, CKO_PRIVATE_KEY, &key->name, found,
-                         2, &count);
+  CK_RV rv =
+    object_find(token, session, CKO_PRIVATE_KEY, &key->name, found, 2, &count);
   if (rv != CKR_OK) return rv;
   if (count != 1) return count == 0 ? CKR_OURS_NO_KEY : CKR_OURS_TWO_KEYS;
   *handle = found[0];
@@ -168,7 +168,7 @@ static CK_RV attempt(Signing *signing, unsigned *epoch) {
 static bool to_verify(Token *token) {
   pthread_mutex_lock(&token->lock);
   bool due = token->verify_all || token->unproven > 0 ||
-             token->signatures % SAMPLED == 0;
+    token->signatures % SAMPLED == 0;
   token->signatures++;
   pthread_mutex_unlock(&token->lock);
   return due;
@@ -178,10 +178,10 @@ static CK_RV verified(Signing *signing) {
   Token *token = signing->key->token;
   if (!to_verify(token)) return CKR_OK;
   const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
-  int good = pkey_verify_raw(
-    signing->key->public, hash, false,
-    (Slice){signing->plain, signing->plain_size},
-    (Slice){signing->signature, signing->signature_size});
+  int good =
+    pkey_verify_raw(signing->key->public, hash, false,
+                    (Slice){signing->plain, signing->plain_size},
+                    (Slice){signing->signature, signing->signature_size});
   pthread_mutex_lock(&token->lock);
   token->unproven = good ? 0 : 1;
   pthread_mutex_unlock(&token->lock);
@@ -223,7 +223,6 @@ void signing_run(Signing *signing) {
 int signing_push(lua_State *L, const Signing *signing) {
   if (signing->rv != CKR_OK)
     return token_fail(L, signing->key->token, "signing", signing->rv);
-  lua_pushlstring(L, (const char *)signing->signature,
-                  signing->signature_size);
+  lua_pushlstring(L, (const char *)signing->signature, signing->signature_size);
   return 1;
 }

@@ -38,8 +38,8 @@ static CK_RV session_open(Token *token, CK_SESSION_HANDLE *session) {
   CK_FLAGS flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
   CK_RV rv = call->C_OpenSession(token->slot, flags, NULL, NULL, session);
   if (rv == CKR_TOKEN_WRITE_PROTECTED)
-    rv = call->C_OpenSession(token->slot, CKF_SERIAL_SESSION, NULL, NULL,
-                             session);
+    rv =
+      call->C_OpenSession(token->slot, CKF_SERIAL_SESSION, NULL, NULL, session);
   return rv;
 }
 
@@ -50,8 +50,7 @@ static CK_RV attach(Token *token, CK_SESSION_HANDLE *session) {
   char serial[17] = "", model[17] = "";
   TokenName name = token->name;
   /* Later, only the very token that was there first will do. */
-  if (token->epoch > 0 && token->serial[0] != '\0')
-    name.serial = token->serial;
+  if (token->epoch > 0 && token->serial[0] != '\0') name.serial = token->serial;
   CK_RV rv = module_find(module, &name, &slot, serial, model);
   if (rv != CKR_OK) return rv;
   token->slot = slot;
@@ -136,7 +135,7 @@ CK_RV token_lost(Token *token, unsigned epoch, CK_RV why) {
     if (token->state == TOKEN_UP) drop(token, why);
     rv = token->why;
     ours = token->state == TOKEN_DOWN && !token->connecting &&
-           token_clock() >= token->retry_at;
+      token_clock() >= token->retry_at;
     if (ours) token->connecting = true;
   }
   pthread_mutex_unlock(&token->lock);
@@ -151,8 +150,8 @@ CK_RV token_lost(Token *token, unsigned epoch, CK_RV why) {
 void token_shut(Token *token) {
   Module *module = token->module;
   pthread_mutex_lock(&token->lock);
-  bool current = token->state == TOKEN_UP &&
-                 token->generation == module->generation;
+  bool current =
+    token->state == TOKEN_UP && token->generation == module->generation;
   unsigned count = current ? token->idle_count : 0;
   drop(token, CKR_TOKEN_NOT_PRESENT);
   token->state = TOKEN_REFUSED;
@@ -173,8 +172,8 @@ bool token_is_shut(Token *token) {
 
 double token_due(Token *token) {
   pthread_mutex_lock(&token->lock);
-  double due = token->state == TOKEN_DOWN && !token->connecting
-                 ? token->retry_at : 0;
+  double due =
+    token->state == TOKEN_DOWN && !token->connecting ? token->retry_at : 0;
   pthread_mutex_unlock(&token->lock);
   return due;
 }
