@@ -72,7 +72,8 @@ $(BUILD):
 # Packages -------------------------------------------------------------
 
 DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
-        liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev libpcre2-dev libsqlite3-dev \
+        liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev \
+        libpcre2-dev libsqlite3-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
 TEST_DEPS := curl lua5.4 lua-busted openssl python3-venv
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check

@@ -779,22 +779,33 @@ function engine.system.notify(state) end
 local token = {}
 engine.pkcs11 = {}
 
+---@class fulcio.token.options
+---@field module string the library's path
+---@field init? string a text for C_Initialize (NSS)
+---@field label? string the token's
+---@field serial? string the token's
+---@field slot? integer counts slots from 0
+---@field slot_id? integer PKCS#11's own
+---@field pin? string|fulcio.secret
+---@field login? boolean default true
+---@field profile? string instead of what the module says of itself
+---@field sessions? integer most of this process, default 8
+---@field wait? number seconds that a signature waits for one, default 2
+---@field verify? "sampled"|"all" which signatures are verified
+---@field lock? string a file that processes hold in turn while they open
+
 --- Opens a token. Never before a fork: each process opens its own.
----@param options { module: string, init?: string, label?: string, serial?: string, slot?: integer, slot_id?: integer, pin?: string|fulcio.secret, login?: boolean, profile?: string, sessions?: integer, wait?: number, verify?: "sampled"|"all", lock?: string }
----  `module` is the library's path, `init` a text for C_Initialize (NSS).
----  `slot` counts slots from 0, `slot_id` is PKCS#11's. `profile` overrides
----  what the module's own description chooses. `sessions` bounds them
----  (default 8), `wait` is how long a signature waits for a free one, in
----  seconds (default 2). `lock` names a file that processes hold in turn
----  while they open the module.
+---@param options fulcio.token.options
 ---@return fulcio.token|nil
 ---@return string? message
----@return string? code "no_module" "no_token" "ambiguous_token" "bad_pin" "pin_locked" "hsm_gone" "hsm_busy" "hsm_failed"
+---@return string? code "no_module" "no_token" "ambiguous_token" "bad_pin"
+---  "pin_locked" "hsm_gone" "hsm_busy" "hsm_failed"
 function engine.pkcs11.open(options) end
 
 --- Parses a PKCS#11 URI (RFC 7512).
 ---@param text string
----@return { token?: string, serial?: string, slot_id?: integer, object?: string, id?: string, module_path?: string, pin_value?: string, pin_source?: string }|nil
+---@return table|nil parts token, serial, slot_id, object, id, module_path,
+---  pin_value, pin_source, as far as they are there
 ---@return string? message
 ---@return string? code "bad_uri"
 function engine.pkcs11.parse_uri(text) end
@@ -808,7 +819,8 @@ function engine.pkcs11.parse_uri(text) end
 function token:key(name) end
 
 --- Makes a key pair in the token: sensitive, never extractable.
----@param key { algorithm: "P-256"|"P-384"|"P-521"|"RSA-2048"|"RSA-3072"|"RSA-4096"|"Ed25519", label: string, id: string }
+---@param key { algorithm: string, label: string, id: string } as
+---  pkey.generate names algorithms
 ---@return true|nil
 ---@return string? message
 ---@return string? code "unsupported" "read_only" and as open
@@ -822,20 +834,22 @@ function token:generate(key) end
 function token:certificates(name) end
 
 --- Stores a certificate; names and serial number are its own DER.
----@param certificate { id: string, label: string, der: string, subject: string, issuer: string, serial: string }
+---@param certificate table id, label, der, subject, issuer, serial
 ---@return true|nil
 ---@return string? message
 ---@return string? code "unsupported" "read_only" and as open
 function token:store(certificate) end
 
 --- Every key and certificate the login shows.
----@return { class: "private key"|"public key"|"certificate", label?: string, id?: string }[]|nil
+---@return { class: string, label?: string, id?: string }[]|nil objects
+---  class is "private key", "public key" or "certificate"
 ---@return string? message
 ---@return string? code as open
 function token:list() end
 
 --- What the module and the token say of themselves, and the profile.
----@return { profile: string, serial: string, model: string, sessions: integer, certificates: boolean, manufacturer?: string, library?: string }
+---@return table profile, serial, model, sessions, certificates (whether
+---  it keeps them), manufacturer, library
 function token:info() end
 
 --- Whether it is there now; asks nothing of the HSM.

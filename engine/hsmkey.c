@@ -168,14 +168,17 @@ static int owner_collect(lua_State *L) {
 
 /* Pushes a userdata that holds one reference to a new key. */
 static HsmKey *push_owner(lua_State *L, Token *token) {
-  HsmKey **owner = lua_newuserdata(L, sizeof *owner);
+  HsmKey **owner = lua_newuserdata(L, sizeof(HsmKey *));
   *owner = NULL;
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, owner_collect);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   HsmKey *key = calloc(1, sizeof *key);
-  if (key == NULL) luaL_error(L, "not enough memory");
+  if (key == NULL) {
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
   atomic_init(&key->users, 1);
   atomic_fetch_add(&token->users, 1);
   key->token = token;

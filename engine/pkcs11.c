@@ -179,7 +179,7 @@ static int take_turn(lua_State *L) {
 static int pkcs11_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  Token **owner = lua_newuserdata(L, sizeof *owner);
+  Token **owner = lua_newuserdata(L, sizeof(Token *));
   *owner = NULL;
   luaL_setmetatable(L, TOKEN_TYPE);
   *owner = token_make();

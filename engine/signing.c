@@ -136,8 +136,8 @@ static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
   rv = call->C_Sign(session, signing->data, signing->data_size, raw, &size);
   if (rv != CKR_OK) return rv;
   if (key->type == EVP_PKEY_EC)
-    return size == 2 * key->field ? ecdsa_der(signing, raw, size)
-                                  : CKR_OURS_BAD_SIGNATURE;
+    return size == 2UL * key->field ? ecdsa_der(signing, raw, size)
+                                    : CKR_OURS_BAD_SIGNATURE;
   memcpy(signing->signature, raw, size);
   signing->signature_size = size;
   return CKR_OK;

@@ -254,8 +254,8 @@ void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
 }
 
 CK_RV token_work(lua_State *L, Token *token, TokenWork work, void *context) {
-  CK_SESSION_HANDLE session;
-  unsigned epoch;
+  CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
+  unsigned epoch = 0;
   CK_RV rv = CKR_OK;
   for (int attempt = 0; attempt < 2; attempt++) {
     pthread_rwlock_rdlock(&token->module->use);
