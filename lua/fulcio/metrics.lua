@@ -43,6 +43,13 @@ local families = {
   fulcio_ca_up = { "gauge", "Whether the CA could sign (1) or not (0)" },
   fulcio_ct_up = { "gauge", "Whether the CT log answers (1) or not (0)" },
   fulcio_build_info = { "gauge", "The program's version", { "version" } },
+  fulcio_processes = { "gauge", "Processes of this server" },
+  process_cpu_seconds_total = { "counter",
+                                "Processor seconds of all processes" },
+  process_resident_memory_bytes = { "gauge",
+                                    "Resident memory of all processes" },
+  process_start_time_seconds = { "gauge",
+                                 "When the process that answers started" },
 }
 
 -- Names of gRPC's statuses, as grpc_server_handled_total has them.

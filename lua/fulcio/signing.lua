@@ -30,6 +30,7 @@ end
 
 local function sign(ca, tbs)
   local der, message, code = ca:sign(tbs)
+  metrics.count("fulcio_ca_signatures_total", der and "ok" or "failed")
   if der then return der end
   local gone = code == "hsm_gone" or code == "hsm_busy"
   return nil, refusal(gone and "ca_unavailable" or "ca_failed", {
@@ -42,7 +43,9 @@ local function certify(context, ca, draft)
   local at = monotonic()
   local precert = assert(sign(ca, draft:poisoned()))
   at = lap("precertificate", at)
-  local sct = assert(context.log:submit(precert, ca.chain, "precert"))
+  local sct, refused = context.log:submit(precert, ca.chain, "precert")
+  metrics.count("fulcio_ct_submissions_total", sct and "ok" or "failed")
+  assert(sct, refused)
   at = lap("log", at)
   local leaf = assert(sign(ca, draft:stamped(engine.sct.list({ sct }))))
   lap("certificate", at)

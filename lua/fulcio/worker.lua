@@ -7,13 +7,30 @@ local issuers = require("fulcio.issuers")
 local log = require("fulcio.log")
 local metrics = require("fulcio.metrics")
 local policyset = require("fulcio.policyset")
+local process = require("fulcio.process")
 local refusal = require("fulcio.refusal")
 local reply = require("fulcio.reply")
 local server = require("fulcio.server")
 
 local M = {}
 
+local function process_gauges()
+  local used
+  metrics.gauge("fulcio_processes", function()
+    used = process.usage()
+    return used.count
+  end)
+  metrics.gauge("process_cpu_seconds_total", function()
+    return used.seconds
+  end)
+  metrics.gauge("process_resident_memory_bytes", function()
+    return used.bytes
+  end)
+  metrics.gauge("process_start_time_seconds", process.started)
+end
+
 local function gauges(context)
+  process_gauges()
   metrics.gauge("fulcio_build_info", function() return 1 end, engine.version)
   metrics.gauge("fulcio_ca_up", function()
     return context.ca:ready(health.LIFETIME) and 1 or 0
