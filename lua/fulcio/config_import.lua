@@ -67,6 +67,10 @@ local function slug(text)
     :gsub("^_", ""):gsub("_$", ""))
 end
 
+-- Types whose names are judged with the token, before anything is mapped:
+-- what is wrong with them the client does not hear.
+local by_token = { email = true, uri = true, username = true, spiffe = true }
+
 local Import = {}
 Import.__index = Import
 
@@ -136,7 +140,7 @@ function Import:add(issuer, meta, name)
     data = data, description = issuer.description,
     import = {
       forms = forms, matchers = matchers, empty_default = true,
-      mapping = issuer.type ~= "uri",
+      mapping = not by_token[issuer.type],
       ca_pem = issuer.ca_cert ~= "" and issuer.ca_cert or nil,
       configuration = {
         challenge_claim = rules.challenge_claim(issuer),

@@ -120,8 +120,9 @@ local function requested(csr)
 end
 
 --- The request's public key, once the client has shown that it holds the
---- private half and the allow-list (from `algorithms`) has its kind; nil
---- and a refusal otherwise. A CSR proves only itself, without challenge.
+--- private half and the allow-list (from `algorithms`) and the grant's
+--- template have its kind; nil and a refusal otherwise. A CSR proves only
+--- itself, without challenge.
 function M.verify(request, grant, allowed)
   local key, csr = M.key(request)
   if not key then return nil, csr end
@@ -132,7 +133,10 @@ function M.verify(request, grant, allowed)
     hash, refused = proven(key, request.proof, grant.challenge)
   end
   if not hash then return nil, refused end
-  if not (allowed or default_allowed)[key.name .. " " .. hash] then
+  local pair = key.name .. " " .. hash
+  local template = grant.template
+  if not (allowed or default_allowed)[pair]
+    or template and not template.allowed[pair] then
     local shown = hash == "none" and "unknown hash value 0" or hash
     return nil, refusal("key_not_allowed", {
       client = { key = key.name, hash = hash },

@@ -4,6 +4,7 @@ local compile = require("fulcio.compile")
 local engine = require("fulcio.engine")
 local lines = require("fulcio.lines")
 local nearest = require("fulcio.nearest")
+local proof = require("fulcio.proof")
 local refusal = require("fulcio.refusal")
 local words = require("fulcio.words")
 
@@ -13,71 +14,44 @@ local M = {}
 
 -- Keys -----------------------------------------------------------------
 
-local own_hash = { ["P-256"] = "SHA-256", ["P-384"] = "SHA-384",
-                   ["P-521"] = "SHA-512" }
-local rsa_sizes = { 2048, 3072, 4096 }
-
-local function hash_of(key_name, hash)
-  if key_name == "Ed25519" then return hash or "" end
-  return hash or own_hash[key_name] or "SHA-256"
-end
-
-local function add_rsa(allowed, least)
-  local known = false
-  for _, size in ipairs(rsa_sizes) do
-    if size == least then known = true end
-    if size >= least then allowed["RSA-" .. size .. "/SHA-256"] = true end
-  end
-  return known
-end
-
--- What each name of a key allows: key and hash.
-local key_names = {
-  ["P-256"] = "P-256/SHA-256",
-  ["P-384"] = "P-384/SHA-384",
-  ["P-521"] = "P-521/SHA-512",
-  ["Ed25519"] = "Ed25519/",
-  ["ecdsa-sha2-256-nistp256"] = "P-256/SHA-256",
-  ["ecdsa-sha2-384-nistp384"] = "P-384/SHA-384",
-  ["ecdsa-sha2-512-nistp521"] = "P-521/SHA-512",
-  ["ecdsa-sha2-256-nistp384"] = "P-384/SHA-256",
-  ["ecdsa-sha2-256-nistp521"] = "P-521/SHA-256",
-  ["ed25519"] = "Ed25519/",
-  ["ed25519-ph"] = "Ed25519/SHA-512",
+-- Short names of keys, each with the hash that is its own.
+local short = {
+  ["P-256"] = { "ecdsa-sha2-256-nistp256" },
+  ["P-384"] = { "ecdsa-sha2-384-nistp384" },
+  ["P-521"] = { "ecdsa-sha2-512-nistp521" },
+  ["Ed25519"] = { "ed25519" },
 }
-for _, size in ipairs(rsa_sizes) do
-  local what = "RSA-" .. size .. "/SHA-256"
-  key_names["RSA-" .. size] = what
-  key_names[("rsa-sign-pkcs1-%d-sha256"):format(size)] = what
-  key_names[("rsa-sign-pss-%d-sha256"):format(size)] = what
+for _, least in ipairs({ 4096, 3072, 2048 }) do
+  local only = ("rsa-sign-pkcs1-%d-sha256"):format(least)
+  local larger = short[("RSA-%d+"):format(least + 1024)] or {}
+  short["RSA-" .. least] = { only }
+  short[("RSA-%d+"):format(least)] = { only, larger[1], larger[2] }
 end
 
-local hints = compile.sorted(key_names)
-for _, size in ipairs(rsa_sizes) do
-  hints[#hints + 1] = "RSA-" .. size .. "+"
-end
+local key_names = compile.sorted(short)
+for _, name in ipairs(proof.default) do key_names[#key_names + 1] = name end
 
---- The keys that a list of names allows, Fulcio's names or short ones
---- ("P-256", "RSA-2048+"); nil and a message for a name nobody knows.
+--- The keys that a list of names allows, as proof.verify takes them.
+--- Fulcio's names or short ones ("P-256", "RSA-2048+"); nil and a message
+--- for a name nobody knows.
 function M.keys(list)
-  local allowed = {}
+  local names = {}
   for _, name in ipairs(list) do
-    local what = key_names[name]
-    local size = type(name) == "string" and name:match("^RSA%-(%d+)%+$")
-    if what then
-      allowed[what] = true
-    elseif not size or not add_rsa(allowed, tonumber(size)) then
-      return nil, ("unknown key %s%s"):format(words.show(name),
-        nearest.hint(tostring(name), hints))
+    for _, long in ipairs(short[name] or { name }) do
+      names[#names + 1] = long
     end
   end
-  return allowed
+  local allowed, message = proof.algorithms(names)
+  if allowed then return allowed end
+  local unknown = message:match("flag: (.*)$")
+  return nil, ("unknown key %s%s"):format(words.show(unknown),
+    nearest.hint(unknown, key_names))
 end
 
 --- Whether a template allows a key, by engine.pkey's name, with the hash
---- of its proof or request (nil: the key's own).
+--- of its proof or request ("none" for Ed25519).
 function M.allows(template, key_name, hash)
-  return template.allowed[key_name .. "/" .. hash_of(key_name, hash)] == true
+  return template.allowed[key_name .. " " .. hash] == true
 end
 
 -- Loading --------------------------------------------------------------
@@ -209,13 +183,9 @@ end
 --- What engine.draft.new takes, from a template and the facts of one
 --- certificate: key, issuer, signer, now, san, extensions, subject.
 function M.profile(template, facts)
-  local not_after = facts.now + template.lifetime
-  if facts.issuer and not_after > facts.issuer.not_after then
-    not_after = facts.issuer.not_after
-  end
   return {
     key = facts.key, issuer = facts.issuer, signer = facts.signer,
-    not_before = facts.now, not_after = not_after,
+    not_before = facts.now, not_after = facts.now + template.lifetime,
     subject = facts.subject or template.subject,
     key_usage = template.key_usage,
     extended_key_usage = template.extended_key_usage,
@@ -227,13 +197,13 @@ end
 --- A draft of what a grant says for a key, issued now by `issuer` (an
 --- engine x509); nil and a refusal when it cannot be written.
 function M.fill(grant, key, issuer, now, signer)
-  if now < issuer.not_before or now >= issuer.not_after then
-    return nil, refusal("ca_unavailable", {
-      log = { detail = "the CA certificate is not valid now" } })
+  local extensions = {}
+  for i, extension in ipairs(grant.extensions) do
+    extensions[i] = { oid = extension.oid, value = extension.value }
   end
   local draft, message, code = engine.draft.new(M.profile(grant.template, {
     key = key, issuer = issuer, signer = signer, now = now,
-    san = grant.san, extensions = grant.extensions,
+    san = grant.san, extensions = extensions,
   }))
   if draft then return draft end
   if code == "not_ascii" then
