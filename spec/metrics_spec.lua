@@ -72,6 +72,11 @@ describe("metrics", function()
     metrics.refused(refusal("token_expired", {
       log = { issuer = iss, wildcard = true } }))
     metrics.refused(refusal("token_malformed"))
+    local later = refusal("must_not_met")
+    later.issuer = iss
+    metrics.refused(later)
+    has('fulcio_refusals_total{reason="MUST_NOT_MET",issuer="' .. iss
+        .. '"} 1')
     has('fulcio_refusals_total{reason="TOKEN_EXPIRED",issuer="' .. iss
         .. '"} 1')
     has('fulcio_refusals_total{reason="UNKNOWN_ISSUER",issuer=""} 1')

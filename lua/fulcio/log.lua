@@ -148,7 +148,7 @@ function M.error(event, fields) say("error", event, fields) end
 --- own trouble as errors.
 function M.refused(refused, fields)
   local all = { reason = refused.reason, status = refused.http,
-                client_message = refused.message }
+                client_message = refused.message, issuer = refused.issuer }
   for _, from in ipairs({ refused.client, refused.log, fields or {} }) do
     for name, value in pairs(from) do all[name] = value end
   end

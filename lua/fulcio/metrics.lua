@@ -179,11 +179,11 @@ function M.issued(issuer)
   M.count("fulcio_certificates_total", issuer)
 end
 
---- Counts a refusal. An issuer is only named when a policy names it: what a
---- token says by itself must not make series.
+--- Counts a refusal. An issuer is only named when a policy names it or it
+--- has signed the token: what a token says by itself must not make series.
 function M.refused(refused)
   local details = refused.log
-  local issuer = details.issuer
+  local issuer = refused.issuer or details.issuer
   if details.wildcard then
     issuer = "wildcard"
   elseif not issuer or refused.code == "unknown_issuer" then

@@ -60,6 +60,14 @@ local function record(grant, draft, key)
   })
 end
 
+-- A step's value; throws its refusal, which then names the issuer that the
+-- token has been shown to come from.
+local function step(claims, value, refused)
+  if value then return value end
+  refused.issuer = claims.iss
+  error(refused, 0)
+end
+
 local M = {}
 
 --- Issues a certificate for `asked`: token, and public_key with proof or
@@ -70,15 +78,15 @@ function M.issue(context, asked)
   local claims = assert(token.verify(asked.token, context.policies,
                                      context.issuers, now))
   at = lap("token", at)
-  local grant = assert(context.policies:decide(claims))
+  local grant = step(claims, context.policies:decide(claims))
   at = lap("policy", at)
-  local key = assert(proof.verify(asked, grant, context.algorithms))
+  local key = step(claims, proof.verify(asked, grant, context.algorithms))
   lap("proof", at)
   assert(alive(ca, grant, now))
-  local draft = assert(template.fill(grant, key, ca.chain[1], now))
+  local draft = step(claims, template.fill(grant, key, ca.chain[1], now))
   local leaf = certify(context, ca, draft)
   record(grant, draft, key)
-  local chain = { (engine.draft.pem(leaf):gsub("\n$", "")) }
+  local chain = { engine.draft.pem(leaf):sub(1, -2) }
   for i, pem in ipairs(trust.chain(ca)) do chain[i + 1] = pem end
   return { chain = chain, embedded = context.log ~= nil }
 end
