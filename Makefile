@@ -64,10 +64,15 @@ $(BUILD)/engine.so: $(OBJECTS)
 $(BUILD)/fulcio: $(BUILD)/main.o $(OBJECTS)
 	$(CC) -pie -rdynamic $(RELRO) $(CFLAGS) $^ $(LIBS) -llua$(LUA) -o $@
 
-$(BUILD):
+# With `make -j deps all` the packages come first.
+$(BUILD): | $(filter deps,$(MAKECMDGOALS))
 	mkdir -p $@
 
 -include $(wildcard $(BUILD)/*.d)
+
+# Make again, on all processors, now that the packages are there.
+QUIETLY = $(MAKE) --no-print-directory -s \
+          $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # Packages -------------------------------------------------------------
 
@@ -101,7 +106,7 @@ DATA ?= build/serve
 export PORT ISSUER_PORT LOG_PORT GRPC_PORT METRICS_PORT
 
 serve: deps
-	@$(MAKE) --no-print-directory -s all
+	@$(QUIETLY) all
 	@exec examples/serve.bash $(BUILD)/fulcio $(DATA)
 
 # The engine goes where lua$(LUA) looks for it, so that other hosts of Lua
@@ -133,7 +138,7 @@ $(BUILD)/module/%.so: spec/%.c $(BUILD)/engine.so
 	$(CC) $(FLAGS) -shared $^ -lcrypto -Wl,-rpath,'$$ORIGIN/..' -o $@
 
 test: test-deps
-	@$(MAKE) --no-print-directory -s all spec-modules
+	@$(QUIETLY) all spec-modules
 	@$(BUSTED) $(SPEC)
 
 # Sanitizers: the same specs on a build of its own, run by the program, which
@@ -146,7 +151,7 @@ RUNTIME = $(foreach name,libasan libubsan,$(shell \
             $(CC) -print-file-name=$(name).so))
 
 san: test-deps
-	@$(MAKE) --no-print-directory -s all spec-modules BUILD=$(SAN) \
+	@$(QUIETLY) all spec-modules BUILD=$(SAN) \
 	  CFLAGS="$(SANITIZE)"
 	@mkdir -p $(SAN)/bin
 	@printf '#!/bin/sh\nLD_PRELOAD="%s" exec /usr/bin/lua5.4 "$$@"\n' \
@@ -164,7 +169,7 @@ CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
 HOUSE := lengths leftovers links documented
 
 check: check-deps
-	@$(MAKE) --no-print-directory -s all check-now
+	@$(QUIETLY) all check-now
 
 check-now: check-format check-tidy check-cppcheck check-luacheck check-house
 	@echo "check: clean"
@@ -177,7 +182,7 @@ check-tidy: $(CHECKED)
 # One stamp a file: only what changed is looked at again.
 $(BUILD)/check/%.tidy: engine/%.c .clang-tidy $(wildcard engine/*.h)
 	@mkdir -p $(@D)
-	@clang-tidy-14 --quiet $< -- $(FLAGS) $(PLACES) >$@.log 2>&1 \
+	@clang-tidy-14 --quiet $< -- $(FLAGS) $(PLACES) $(LLHTTP_FLAGS) >$@.log 2>&1 \
 	  || { grep -v "warnings generated" $@.log; exit 1; }
 	@touch $@
 
