@@ -138,7 +138,7 @@ void secret_open(lua_State *L);
 /* Tells where the command line is, so that secrets can be wiped from it. */
 void system_argv(int argc, char **argv);
 
-/* loop.c: the process's event loop and the coroutines on it. Weak: absent
+/* loop.c and coroutine.c: the process's event loop and the coroutines on it. Weak: absent
 ** in a host without the loop, so test `loop_owns != NULL && loop_owns(L)`.
 ** Where loop_owns is true, a Lua-callable function may start something
 ** that ends in an event callback on loop_base, and

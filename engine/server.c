@@ -71,6 +71,7 @@ int engine_open_server(lua_State *L) {
   lua_pushcfunction(L, server_http);
   lua_setfield(L, -2, "http");
   loop_register(L);
+  coroutine_register(L);
   listener_register(L);
   shared_register(L);
   workers_register(L);

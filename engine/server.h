@@ -15,7 +15,9 @@ double loop_clock(void);
 struct timeval loop_span(double seconds);
 /* The state to call Lua with from an event callback; NULL: not running. */
 lua_State *loop_state(void);
-/* Told when the coroutine has ended: its results, or the error and its
+/* server.run throws what is on top of its state's stack. */
+void loop_fail(void);
+/* coroutine.c. Told when the coroutine has ended: its results, or the error and its
 ** stack, are still on co. busy: seconds for which it held the loop. */
 typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
@@ -31,6 +33,7 @@ bool loop_stopping(void);
 ** loop begins to run. */
 void loop_after_fork(pid_t master, double grace, void (*started)(void));
 void loop_register(lua_State *L);
+void coroutine_register(lua_State *L);
 
 /* listener.c --------------------------------------------------------- */
 
@@ -192,6 +195,12 @@ int request_append(Request *request, const void *data, size_t size);
 void request_submit(Request *request);
 /* Answers with what the service's `refuse` says, without a coroutine. */
 void request_refuse(Request *request, int status);
+
+/* response.c: reads the table on top of the stack, or throws. The strings
+** live while that stack does. */
+void response_read(lua_State *L, Response *response);
+/* Those who are told to come again (503) are told when. */
+void response_add_retry(Response *response);
 
 /* head.c and chunked.c: pure functions on bytes ---------------------- */
 
