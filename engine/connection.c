@@ -25,7 +25,7 @@
 #define COURTESY_SECONDS 50e-6
 #define INPUT_SLACK 4096 /* bytes that may wait besides a whole head */
 
-static Service *services;
+static Service *services; /* live as long as the process */
 
 /* ageing ------------------------------------------------------------ */
 

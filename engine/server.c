@@ -1,6 +1,8 @@
 /* engine.server: the table of all its parts, and server.http. */
 #include "server.h"
 
+#include <stdlib.h>
+
 int engine_open_server(lua_State *L);
 
 #define MAX_HEADER (16 << 10)
@@ -55,13 +57,13 @@ static int server_http(lua_State *L) {
   made.same_user = lua_toboolean(L, -1);
   made.refuse = option_function(L, "refuse");
   made.on_error = option_function(L, "on_error");
-  Service *service = lua_newuserdatauv(L, sizeof *service, 1);
-  *service = made;
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, 2);
-  service->handler = luaL_ref(L, LUA_REGISTRYINDEX);
-  luaL_ref(L, LUA_REGISTRYINDEX); /* lives as long as the process */
+  made.handler = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushvalue(L, 1);
+  luaL_ref(L, LUA_REGISTRYINDEX); /* the listener lives as long */
+  Service *service = malloc(sizeof *service);
+  if (service == NULL) return luaL_error(L, "not enough memory");
+  *service = made;
   service_open(service);
   return 0;
 }
