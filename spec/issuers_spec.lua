@@ -153,6 +153,16 @@ describe("issuers", function()
     assert.equal(2, issuer:count(DISCOVERY))
   end)
 
+  it("reads the document anew though junk keeps the keys fresh", function()
+    keys("old")
+    for _ = 1, 40 do
+      time = time + 10
+      refused("UNKNOWN_KEY", "junk")
+    end
+    assert.equal(41, issuer:count(JWKS))
+    assert.equal(2, issuer:count(DISCOVERY))
+  end)
+
   it("keeps keys for a day when a refresh fails", function()
     keys("old")
     issuer.down = true

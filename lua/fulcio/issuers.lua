@@ -68,8 +68,9 @@ local function fetch(self, entry, whole)
   }
   cluster_access(self, entry, how)
   local document, keyset, message = entry.document
-  if whole or not document then
+  if whole or not document or started - entry.document_at > FRESH then
     document, message = discovery.document(entry.issuer, how)
+    entry.document_at = started
   end
   if document then
     keyset, message = discovery.keyset(document, how)
