@@ -62,7 +62,7 @@ end
 
 local function answer(status, body, kind)
   return { status = status, body = body,
-    headers = { ["Content-Type"] = kind or "application/json" } }
+    headers = { ["content-type"] = kind or "application/json" } }
 end
 
 local function refuse(status, message)

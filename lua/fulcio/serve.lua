@@ -70,7 +70,7 @@ end
 
 local function warn(settings)
   if settings.ct_log_url == "" then
-    log.warn('certificates leave without an SCT: --ct-log-url is ""')
+    log.warn("certificates leave without an SCT: --ct-log-url is empty")
   end
   if settings.development then
     log.warn("--development: never in production")
