@@ -3,7 +3,7 @@
 --- A text becomes a node once, at start; a node is filled for each token.
 --- Nothing that a claim contains is ever read as a template.
 
-local claims = require("fulcio.claims")
+local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
@@ -141,13 +141,13 @@ end
 function M.lookup(env, name)
   local constant = env.set[name]
   if constant ~= nil then return constant end
-  local value, both = claims.find(env.claims, name)
+  local value, both = claimvalue.find(env.claims, name)
   if both then
     return nil, problem("claim_invalid", name,
                         "is there by its name and by its path")
   end
   if value == nil then return env.default[name] end
-  local text, why = claims.text(value)
+  local text, why = claimvalue.text(value)
   if not text then return nil, problem("claim_invalid", name, why) end
   return text
 end

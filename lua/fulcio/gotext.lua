@@ -4,7 +4,7 @@
 --- A token's value wins over a default. An absent claim inside a URL, null,
 --- lists and objects are refused, where Fulcio would print something.
 
-local claims = require("fulcio.claims")
+local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local gotemplate = require("fulcio.gotemplate")
 local json = require("fulcio.json")
@@ -26,7 +26,7 @@ local function value_of(env, name)
   if value == null then
     return nil, nil, problem("claim_invalid", name, "is null")
   end
-  local text, why = claims.text(value)
+  local text, why = claimvalue.text(value)
   if not text then
     return nil, nil, problem("claim_invalid", name, why)
   end

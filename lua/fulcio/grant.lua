@@ -1,6 +1,6 @@
 --- From a token's claims and the policy that decided: what is granted.
 
-local claims = require("fulcio.claims")
+local claimvalue = require("fulcio.claimvalue")
 local claimtext = require("fulcio.claimtext")
 local engine = require("fulcio.engine")
 local refusal = require("fulcio.refusal")
@@ -94,9 +94,9 @@ local function standing(policy, env)
     issuer, refused = needed(policy, "issuer_name", policy.issuer_name, env)
   end
   if not issuer then return nil, refused end
-  local subject = claims.find(env.claims, "sub")
+  local subject = claimvalue.find(env.claims, "sub")
   if subject ~= nil then
-    subject = claims.text(subject)
+    subject = claimvalue.text(subject)
     if not subject or unfit(subject) then
       return refuse(policy, "subject", {
         code = "claim_invalid", claim = "sub", why = "is not a fit text" })
@@ -127,9 +127,9 @@ end
 -- An e-mail address counts only when its issuer says it is verified.
 local function verified(policy, env)
   if not policy.reads_email or env.set.email then return true end
-  if claims.find(env.claims, "email") == nil then return true end
-  local value = claims.find(env.claims, "email_verified")
-  local state = claims.boolean(value)
+  if claimvalue.find(env.claims, "email") == nil then return true end
+  local value = claimvalue.find(env.claims, "email_verified")
+  local state = claimvalue.boolean(value)
   if state or (state == false and policy.unverified_email) then
     return true
   end

@@ -3,7 +3,7 @@
 --- Values are compared by type and nothing is converted. A matcher that
 --- cannot decide (a text too long, a limit reached) has not matched.
 
-local claims = require("fulcio.claims")
+local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
@@ -150,7 +150,7 @@ function M.compile(name, value, forms)
   local test, message = compile(value, forms)
   if not test then return nil, message end
   if name == "email_verified" and value == true then
-    return claims.is_true
+    return claimvalue.is_true
   end
   return test
 end

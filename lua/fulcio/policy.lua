@@ -3,7 +3,7 @@
 --- `load` turns files into a set, or says everything that is wrong with
 --- them; a set answers which issuers it trusts and decides on claims.
 
-local claims = require("fulcio.claims")
+local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local grant = require("fulcio.grant")
 local issuer = require("fulcio.issuer")
@@ -18,18 +18,23 @@ local Set = {}
 Set.__index = Set
 
 -- The policies for an issuer: those that name it, then those whose glob
--- does, each by file name.
+-- does, each by file name. Second result: how many name it.
 function Set:of_issuer(iss)
-  local exact, globs = self.exact[iss] or {}, {}
+  local exact = self.exact[iss]
+  if exact and exact.all then return exact.all, #exact end
+  local all, named = {}, {}
+  for i, policy in ipairs(exact or {}) do
+    all[i], named[policy] = policy, true
+  end
   for _, policy in ipairs(self.policies) do
     for _, entry in ipairs(policy.issuers) do
-      if entry.pattern and issuer.fits(entry, iss) then
-        globs[#globs + 1] = policy
-        break
+      if entry.pattern and not named[policy] and issuer.fits(entry, iss) then
+        all[#all + 1], named[policy] = policy, true
       end
     end
   end
-  return exact, globs
+  if exact then exact.all = all end
+  return all, #(exact or {})
 end
 
 -- Absolute, or beside the policy that names it.
@@ -43,22 +48,20 @@ end
 --- { sigstore = true }, ca_file, ca_pem, internal, wildcard, exact }; nil
 --- when no policy is for it.
 function Set:match(iss)
-  local exact, globs = self:of_issuer(iss)
-  local first = exact[1] or globs[1]
+  local policies, named = self:of_issuer(iss)
+  local first = policies[1]
   if not first then return nil end
   local audiences = {}
-  for _, list in ipairs({ exact, globs }) do
-    for _, policy in ipairs(list) do
-      for _, audience in ipairs(policy.audiences) do
-        audiences[audience] = true
-      end
+  for _, policy in ipairs(policies) do
+    for _, audience in ipairs(policy.audiences) do
+      audiences[audience] = true
     end
   end
   return {
     audiences = audiences,
     ca_file = ca_file_of(first), ca_pem = first.ca_pem,
     internal = first.internal or false,
-    exact = exact[1] ~= nil, wildcard = exact[1] == nil,
+    exact = named > 0, wildcard = named == 0,
   }
 end
 
@@ -75,7 +78,7 @@ end
 local function unmet(policy, token)
   local names, wanted, absent = {}, {}, true
   for _, must in ipairs(policy.must) do
-    local value, both = claims.find(token, must.claim)
+    local value, both = claimvalue.find(token, must.claim)
     if both then
       return names, { must.claim .. " is there twice" }, "claim_invalid"
     end
@@ -99,7 +102,7 @@ function Set:holds(policy, token)
       log = { policy = policy.name, must = table.concat(wanted, "; ") },
     }), code == "claim_invalid"
   end
-  local plain = policy.checks[1] and claims.plain(token)
+  local plain = policy.checks[1] and claimvalue.plain(token)
   for _, check in ipairs(policy.checks) do
     local ok, why, failure = self.sandbox:call(check.handle, plain)
     if ok ~= true then
@@ -118,23 +121,20 @@ local nearness = { claim_missing = 1, must_not_met = 2, check_refused = 3 }
 --- Decides on verified claims: a grant { policy, san, extensions,
 --- challenge, template, issuer, subject }, or nil and a refusal.
 function Set:decide(token)
-  local exact, globs = self:of_issuer(token.iss)
-  local best
-  for _, list in ipairs({ exact, globs }) do
-    for _, policy in ipairs(list) do
-      if for_audience(policy, token.aud) then
-        local ok, refused, final = self:holds(policy, token)
-        if ok then return grant.fill(policy, token) end
-        if final then return nil, refused end
-        if not best or nearness[refused.code] > nearness[best.code] then
-          best = refused
-        end
+  local policies = self:of_issuer(token.iss)
+  local nearest
+  for _, policy in ipairs(policies) do
+    if for_audience(policy, token.aud) then
+      local ok, refused, final = self:holds(policy, token)
+      if ok then return grant.fill(policy, token) end
+      if final then return nil, refused end
+      if not nearest or nearness[refused.code] > nearness[nearest.code] then
+        nearest = refused
       end
     end
   end
-  if best then return nil, best end
-  local known = exact[1] or globs[1]
-  return nil, refusal(known and "wrong_audience" or "unknown_issuer", {
+  if nearest then return nil, nearest end
+  return nil, refusal(policies[1] and "wrong_audience" or "unknown_issuer", {
     log = { issuer = tostring(token.iss) } })
 end
 

@@ -4,7 +4,6 @@
 --- our side, where no script can reach. The text below runs in the sandbox.
 
 local engine = require("fulcio.engine")
-local nearest = require("fulcio.nearest")
 
 local MEMORY, INSTRUCTIONS = 16 * 1024 * 1024, 1000000
 
@@ -32,17 +31,7 @@ return {
 }
 ]]
 
-local M = {
-  --- Lua text that returns the words.
-  prelude = prelude,
-
-  --- Every name that a policy, provider or template may use.
-  names = {
-    "anyone", "present", "integer", "glob", "match", "within", "spiffe",
-    "has", "pick", "url", "seconds", "minutes", "hours", "days", "string",
-    "tostring", "tonumber", "type", "ipairs", "pairs", "next", "select",
-  },
-}
+local M = {}
 
 --- A sandbox that knows the words.
 function M.sandbox()
@@ -54,10 +43,8 @@ end
 --- { file, line, message }.
 function M.fault(name, message)
   local line, rest = message:match(":(%d+):%s*(.*)$")
-  local global = message:match("global '([%w_]+)'")
   return { file = name, line = tonumber(line) or 1,
-           message = (rest or message)
-             .. (global and nearest.hint(global, M.names) or "") }
+           message = rest or message }
 end
 
 --- The word a value stands for, nil when it is not one.
