@@ -64,8 +64,8 @@ static bool push_key(lua_State *L, Slice spki) {
 static bool take_pem(Slice text, unsigned char *der, size_t *size) {
   Slice label;
   return pem_next(&text, &label, der, size) &&
-    (pem_labelled(label, "CERTIFICATE REQUEST") ||
-     pem_labelled(label, "NEW CERTIFICATE REQUEST"));
+    (slice_is(label, "CERTIFICATE REQUEST") ||
+     slice_is(label, "NEW CERTIFICATE REQUEST"));
 }
 
 /* csr.parse(pem) --> csr | nil, message, "bad_csr" */

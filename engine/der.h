@@ -23,6 +23,7 @@ enum {
 };
 
 bool slice_equal(Slice a, Slice b);
+bool slice_is(Slice a, const char *text);
 
 /* Readers take one element from the front of `in`, which moves on. False:
 ** another tag or not DER; `in` is where it was. */

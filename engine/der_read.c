@@ -7,6 +7,10 @@ bool slice_equal(Slice a, Slice b) {
   return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
+bool slice_is(Slice a, const char *text) {
+  return a.size == strlen(text) && memcmp(a.data, text, a.size) == 0;
+}
+
 /* The length at *at, which moves on; at most four bytes, the least form. */
 static bool take_length(const unsigned char **at, const unsigned char *end,
                         size_t *length) {

@@ -1,6 +1,8 @@
 /* PEM blocks in any text (RFC 7468), found as Go's encoding/pem does. */
 #include "pem.h"
 
+#include "der.h"
+
 #include <string.h>
 
 static const Slice BEGIN = {(const unsigned char *)"-----BEGIN ", 11};
@@ -68,18 +70,11 @@ bool pem_next(Slice *text, Slice *label, unsigned char *der, size_t *size) {
     Slice rest = *text;
     if (!line_label(take_line(&rest), END, &closed)) continue;
     *text = rest;
-    if (closed.size != label->size ||
-        memcmp(closed.data, label->data, closed.size) != 0)
-      continue;
+    if (!slice_equal(closed, *label)) continue;
     unsigned allow = BASE64_STANDARD | BASE64_PADDING | BASE64_BLANKS;
     if (base64_decode(body, allow, der, size)) return true;
   }
   return false;
-}
-
-bool pem_labelled(Slice label, const char *wanted) {
-  return label.size == strlen(wanted) &&
-    memcmp(label.data, wanted, label.size) == 0;
 }
 
 void pem_push(lua_State *L, const char *label, Slice der) {

@@ -7,7 +7,6 @@
 /* The next good block of `text`, which moves on past it; blocks that are
 ** broken are skipped. `der` has room for text->size / 4 * 3 + 3 bytes. */
 bool pem_next(Slice *text, Slice *label, unsigned char *der, size_t *size);
-bool pem_labelled(Slice label, const char *wanted);
 /* Pushes one block with a final newline. */
 void pem_push(lua_State *L, const char *label, Slice der);
 

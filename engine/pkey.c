@@ -96,9 +96,9 @@ static int pkey_parse(lua_State *L) {
   unsigned char *der = lua_newuserdata(L, text.size / 4 * 3 + 3);
   if (pem_next(&text, &label, der, &spki.size)) {
     spki.data = der;
-    if (pem_labelled(label, "RSA PUBLIC KEY")) {
+    if (slice_is(label, "RSA PUBLIC KEY")) {
       spki = wrap_rsa(L, spki);
-    } else if (!pem_labelled(label, "PUBLIC KEY")) {
+    } else if (!slice_is(label, "PUBLIC KEY")) {
       return engine_fail(L, "bad_key", "PEM block is no public key");
     }
   }

@@ -1,8 +1,6 @@
 /* keyUsage and extKeyUsage (RFC 5280 4.2.1.3, 4.2.1.12), by name. */
 #include "certificate.h"
 
-#include <string.h>
-
 /* In the order of their bits. */
 static const char *const KEY_USAGES[] = {
   "digital_signature", "content_commitment",
@@ -39,10 +37,11 @@ void usage_put_key(lua_State *L, DerWriter *writer, int index) {
   int last = -1;
   for (int i = 1; i <= (int)lua_rawlen(L, index); i++) {
     lua_rawgeti(L, index, i);
-    const char *name = luaL_checkstring(L, -1);
+    Slice name = engine_slice(L, lua_gettop(L));
     int bit = 0;
-    while (bit < KEY_USAGE_COUNT && strcmp(name, KEY_USAGES[bit]) != 0) bit++;
-    if (bit == KEY_USAGE_COUNT) luaL_error(L, "unknown key usage \"%s\"", name);
+    while (bit < KEY_USAGE_COUNT && !slice_is(name, KEY_USAGES[bit])) bit++;
+    if (bit == KEY_USAGE_COUNT)
+      luaL_error(L, "unknown key usage \"%s\"", name.data);
     bits |= 0x8000U >> bit;
     if (bit > last) last = bit;
     lua_pop(L, 1);
@@ -75,7 +74,7 @@ static void put_purpose(lua_State *L, DerWriter *writer, int index) {
   Slice oid, text = engine_slice(L, index);
   for (int i = 0; i < PURPOSE_COUNT; i++) {
     oid = PURPOSES[i].oid;
-    if (strcmp((const char *)text.data, PURPOSES[i].name) == 0) break;
+    if (slice_is(text, PURPOSES[i].name)) break;
     oid.size = 0;
   }
   if (oid.size == 0) oid = (Slice){bytes, oid_encode(text, bytes)};

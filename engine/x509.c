@@ -47,7 +47,7 @@ static int x509_parse(lua_State *L) {
   int count = 0, failed = 0;
   lua_newtable(L);
   while (failed == 0 && pem_next(&text, &label, room, &der.size)) {
-    if (!pem_labelled(label, "CERTIFICATE")) continue;
+    if (!slice_is(label, "CERTIFICATE")) continue;
     der.data = room;
     failed = push_certificate(L, der);
     if (failed == 0) lua_rawseti(L, 3, ++count);

@@ -81,6 +81,23 @@ function M.der(tag, content)
   return string.char(tag) .. length .. content
 end
 
+--- The elements that a constructed element holds.
+function M.children(element)
+  local function skip(at)
+    local first, size = element:byte(at + 1), 0
+    if first < 128 then return at + 2, first end
+    for i = 1, first - 128 do size = size * 256 + element:byte(at + 1 + i) end
+    return at + 2 + first - 128, size
+  end
+  local list, at = {}, skip(1)
+  while at <= #element do
+    local content, size = skip(at)
+    list[#list + 1] = element:sub(at, content + size - 1)
+    at = content + size
+  end
+  return list
+end
+
 --- Bytes from hexadecimal, blanks ignored.
 function M.unhex(text)
   return (text:gsub("%s", ""):gsub("..", function(pair)
