@@ -135,6 +135,8 @@ Slice secret_slice(lua_State *L, int index);
 /* The function system.secret, and its type's metatable. */
 int secret_from(lua_State *L);
 void secret_open(lua_State *L);
+/* apart.c: the function system.apart. */
+int system_apart(lua_State *L);
 /* Tells where the command line is, so that secrets can be wiped from it. */
 void system_argv(int argc, char **argv);
 

@@ -771,6 +771,15 @@ function engine.system.harden(options) end
 ---@param state string "READY=1"
 function engine.system.notify(state) end
 
+--- Runs a function in a child process, for what must not happen in this
+--- one: PKCS#11 before a fork. It returns a text, or nil, message, code.
+--- After a minute the child is ended.
+---@param run fun(): string|nil, string?, string?
+---@return string|nil text
+---@return string? message
+---@return string? code "failed", or the function's own
+function engine.system.apart(run) end
+
 -- pkcs11 ---------------------------------------------------------------
 
 --- A token of a PKCS#11 module, logged in to. It reconnects by itself

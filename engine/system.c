@@ -349,6 +349,7 @@ int engine_open_system(lua_State *L) {
     {"processors", system_processors},
     {"harden", system_harden},
     {"notify", system_notify},
+    {"apart", system_apart},
     {NULL, NULL},
   };
   secret_open(L);

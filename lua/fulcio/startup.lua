@@ -9,6 +9,7 @@ local watch = require("fulcio.watch")
 local backends = {
   ephemeralca = "fulcio.ca.ephemeral",
   fileca = "fulcio.ca.file",
+  pkcs11ca = "fulcio.ca.pkcs11",
 }
 
 local function is_loopback(host)
@@ -19,7 +20,7 @@ end
 local function open_ca(settings)
   local backend = backends[settings.ca]
   if not backend then
-    return nil, ("--ca=%s is not built yet. Try: fileca or ephemeralca")
+    return nil, ("--ca=%s is not built yet. Try: pkcs11ca, fileca or ephemeralca")
       :format(settings.ca)
   end
   return require(backend).open(settings)

@@ -1,0 +1,163 @@
+--- Which token and key an operator means: Fulcio's crypto11.conf, or a
+--- PKCS#11 URI (RFC 7512) where a key is named.
+
+local engine = require("fulcio.engine")
+local nearest = require("fulcio.nearest")
+local shelf = require("fulcio.shelf")
+
+-- Where Debian keeps modules, for a path that leads nowhere.
+local usual = {
+  "/usr/lib/softhsm/libsofthsm2.so",
+  "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+  "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+}
+
+-- crypto11's members, and ours: Init, Profile, PinSource, SlotId.
+local kinds = {
+  Path = "string", TokenLabel = "string", TokenSerial = "string",
+  SlotNumber = "number", SlotId = "number", Pin = "string",
+  PinSource = "string", MaxSessions = "number", UserType = "number",
+  PoolWaitTimeout = "number", LoginNotSupported = "boolean",
+  UseGCMIVFromHSM = "boolean", GCMIVLength = "number",
+  GCMIVFromHSMControl = "table", Init = "string", Profile = "string",
+}
+
+local NANOSECOND = 1e-9
+
+local function is_file(path)
+  local found = engine.system.stat(path)
+  return found ~= nil and found.kind == "file"
+end
+
+-- The one module of a folder, as the earliest Fulcio's README has it.
+local function in_folder(path)
+  local found = {}
+  for _, name in ipairs(engine.system.list(path) or {}) do
+    if name:find("%.so$") then found[#found + 1] = path .. "/" .. name end
+  end
+  if #found == 1 then return found[1] end
+  if #found == 0 then return nil, path .. ": no PKCS#11 module in it" end
+  return nil, ("%s: more than one module in it: %s"):format(path,
+    table.concat(found, ", "))
+end
+
+-- The library that a path means: itself, or the one in that folder.
+local function module_at(path)
+  local found = engine.system.stat(path)
+  if found and found.kind == "directory" then
+    return in_folder((path:gsub("/+$", "")))
+  end
+  if found then return path end
+  local message = path .. ": there is no such PKCS#11 module"
+  for _, other in ipairs(usual) do
+    if is_file(other) then
+      return nil, message .. "; did you mean " .. other .. "?"
+    end
+  end
+  return nil, message
+end
+
+-- The PIN of an RFC 7512 pin-source: file:/path, or env:NAME.
+local function pin_from(source)
+  local path = source:match("^file:(.*)$") or source:match("^(/.*)$")
+  if path then return engine.system.secret("@" .. path) end
+  if source:find("^env:") then return engine.system.secret(source) end
+  return nil, ("pin-source %s: give file:/PATH or env:NAME"):format(source)
+end
+
+-- A PIN that was not given may be in the environment.
+local function pin_of(value, source)
+  if value then return value end
+  if source then return pin_from(source) end
+  if os.getenv("FULCIO_HSM_PIN") then
+    return engine.system.secret("env:FULCIO_HSM_PIN")
+  end
+end
+
+-- Where the file has no braces, as in the first README, they are meant.
+local function parse(text)
+  if text:find('^%s*"') then text = "{" .. text .. "}" end
+  local values, message = engine.claims.parse(text)
+  if type(values) == "table" then return values end
+  return nil, "it is not JSON: " .. (message or "an object was expected")
+end
+
+local function check(values)
+  local names = {}
+  for name in pairs(kinds) do names[#names + 1] = name end
+  for name, value in pairs(values) do
+    if not kinds[name] then
+      return nil, ("unknown member %q%s"):format(name,
+        nearest.hint(name, names))
+    elseif type(value) ~= kinds[name] then
+      return nil, ("%s must be a %s"):format(name, kinds[name])
+    end
+  end
+  if not values.Path then return nil, "Path is missing: the module" end
+  local named = 0
+  for _, name in ipairs({ "TokenSerial", "TokenLabel", "SlotNumber",
+                          "SlotId" }) do
+    if values[name] ~= nil then named = named + 1 end
+  end
+  if named == 1 then return true end
+  return nil, "give one of TokenLabel, TokenSerial and SlotNumber"
+end
+
+local M = {}
+
+--- What engine.pkcs11.open takes, from a crypto11.conf; nil and a message
+--- that names the file.
+function M.read(path)
+  local text, message = shelf.read(path)
+  local values, ok, module, pin
+  if not text then return nil, message end
+  values, message = parse(text)
+  if values then ok, message = check(values) end
+  if ok then module, message = module_at(values.Path) end
+  if not module then return nil, path .. ": " .. message end
+  pin, message = pin_of(values.Pin, values.PinSource)
+  if message then return nil, path .. ": " .. message end
+  local wait = values.PoolWaitTimeout
+  return {
+    module = module, init = values.Init, label = values.TokenLabel,
+    serial = values.TokenSerial, slot = values.SlotNumber,
+    slot_id = values.SlotId, pin = pin, profile = values.Profile,
+    sessions = values.MaxSessions, wait = wait and wait * NANOSECOND,
+    login = not values.LoginNotSupported,
+  }
+end
+
+--- The same from a URI, with the key's label and CKA_ID beside it.
+function M.read_uri(text)
+  local uri, message = engine.pkcs11.parse_uri(text)
+  local module, pin
+  if not uri then return nil, message end
+  if not uri.module_path then
+    return nil, "the URI has no module-path: …?module-path=/PATH/LIBRARY.so"
+  end
+  module, message = module_at(uri.module_path)
+  if not module then return nil, message end
+  pin, message = pin_of(uri.pin_value, uri.pin_source)
+  if message then return nil, message end
+  return {
+    module = module, label = uri.token, serial = uri.serial,
+    slot_id = uri.slot_id, pin = pin,
+  }, { label = uri.object, id = uri.id }
+end
+
+--- What a command's flags name: the options of engine.pkcs11.open and the
+--- key's { label, id }; nil and a message.
+function M.named(options)
+  local given = options.hsm_key_label
+  if given:find("^pkcs11:") then
+    local token, key = M.read_uri(given)
+    if not token then return nil, "--hsm-key-label: " .. key end
+    if key.label or key.id then return token, key end
+    return nil, "--hsm-key-label: the URI names no key: object= or id="
+  end
+  local token, message = M.read(options.pkcs11_config_path)
+  if not token then return nil, "--pkcs11-config-path: " .. message end
+  return token, { label = given }
+end
+
+return M
