@@ -18,6 +18,16 @@ static CK_RV libp11_reason(void) {
   return error == 0 || reason <= 0 ? CKR_GENERAL_ERROR : (CK_RV)reason;
 }
 
+static void module_halt(Module *module) {
+  if (module->ctx == NULL) return;
+  if (module->apart) module->call->C_Finalize(NULL);
+  module->apart = false;
+  PKCS11_CTX_unload(module->ctx);
+  PKCS11_CTX_free(module->ctx);
+  module->ctx = NULL;
+  ERR_clear_error();
+}
+
 static CK_RV module_start(Module *module) {
   module->ctx = PKCS11_CTX_new();
   if (module->ctx == NULL) return CKR_HOST_MEMORY;
@@ -29,16 +39,18 @@ static CK_RV module_start(Module *module) {
     module->ctx = NULL;
     return rv;
   }
+  /* p11-kit gives every caller an instance of its own, to be initialised
+  ** apart; elsewhere libp11 has done it for us. */
+  CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
+  arguments.pReserved = module->init;
+  CK_RV rv = module->call->C_Initialize(&arguments);
+  module->apart = rv == CKR_OK;
+  if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+    module_halt(module);
+    return rv;
+  }
   module->generation++;
   return CKR_OK;
-}
-
-static void module_halt(Module *module) {
-  if (module->ctx == NULL) return;
-  PKCS11_CTX_unload(module->ctx);
-  PKCS11_CTX_free(module->ctx);
-  module->ctx = NULL;
-  ERR_clear_error();
 }
 
 CK_RV module_restart(Module *module) {

@@ -118,6 +118,42 @@ local roots = {
     "certificates whose chains the log takes, PEM" },
 }
 
+local subject = {
+  title = "Subject",
+  { "org", default = "Fulcio Root CA", "organisation" },
+  { "country", default = "", "country" },
+  { "province", default = "", "state or province" },
+  { "locality", default = "", "locality" },
+  { "street-address", default = "", "street address" },
+  { "postal-code", default = "", "postal code" },
+  { "common-name", default = "", "common name" },
+}
+
+local making = {
+  title = "Certificate",
+  { "out", value = "FILE", default = "", "where to write it, PEM" },
+  { "template", value = "NAME", default = "root",
+    "policies/templates/NAME.lua, or a file" },
+  { "lifetime", kind = "duration", "instead of the template's: 87600h" },
+  { "csr", kind = "boolean", default = false,
+    "make a request for another CA to sign, not a root" },
+  { "import", value = "FILE", default = "",
+    "take the chain that the other CA made of the request" },
+}
+
+local keys = {
+  title = "Key",
+  { "hsm", kind = "choice", choices = { "softhsm", "aws" },
+    default = "softhsm", "aws: the certificate is kept in --out alone" },
+  { "hsm-caroot-id", default = "", "CKA_ID of the certificate" },
+  { "generate-key", value = "ALGORITHM", default = "",
+    "make the key too: P-256, P-384, RSA-2048, Ed25519, …" },
+  { "key", value = "FILE", default = "",
+    "a key file instead of an HSM; it is made when it is not there" },
+  { "key-passwd", kind = "secret", value = "SECRET",
+    "its password: text, @FILE or env:NAME" },
+}
+
 -- Of a group, the flags of these names.
 local function only(group, ...)
   local wanted = {}
@@ -130,6 +166,10 @@ local function only(group, ...)
 end
 
 return {
+  createca = {
+    only(general, "config", "log_type"), subject, making, keys,
+    only(authority, "pkcs11-config-path", "hsm-key-label"),
+  },
   serve = { general, listeners, who, authority, transparency },
   ctlog = {
     only(general, "config", "log_type", "data-dir", "user"),

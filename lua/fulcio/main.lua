@@ -9,13 +9,14 @@ local unpack = table.unpack or unpack  -- luacheck: ignore 143 113
 local HELP = [[
 fulcio: a certificate authority for code signing, scripted in Lua
 
-  fulcio serve --ca ephemeralca|fileca --policies DIR [FLAGS]
+  fulcio serve --ca BACKEND --policies DIR [FLAGS]
+  fulcio createca [FLAGS]               a root certificate, in an HSM or a file
   fulcio ctlog [FLAGS]                  the certificate transparency log alone
   fulcio check DIR                      every error in a directory of policies
   fulcio try POLICY CLAIMS.json         the certificate a policy would issue
   fulcio run FILE [ARGUMENTS]           a Lua program on this engine
   fulcio version [--json]
-  fulcio help serve|ctlog               every flag
+  fulcio help serve|createca|ctlog      every flag
 ]]
 
 local function say(...)
@@ -37,6 +38,7 @@ local function module(name)
 end
 
 commands.serve = module("fulcio.serve")
+commands.createca = module("fulcio.createca")
 commands.ctlog = module("fulcio.ctlog_command")
 commands.check = module("fulcio.check")
 commands.try = module("fulcio.try")

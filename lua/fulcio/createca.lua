@@ -1,0 +1,151 @@
+--- `fulcio createca`: a root certificate for a key in an HSM or a file, or
+--- a request for one, and the way back.
+
+local chain = require("fulcio.ca.chain")
+local engine = require("fulcio.engine")
+local keyholder = require("fulcio.keyholder")
+local options = require("fulcio.options")
+local shelf = require("fulcio.shelf")
+local template = require("fulcio.template")
+
+-- In the order of Go's pkix.Name, which Fulcio's roots have.
+local parts = {
+  { "C", "country" }, { "O", "org" }, { "L", "locality" },
+  { "ST", "province" }, { "street", "street_address" },
+  { "postalCode", "postal_code" }, { "CN", "common_name" },
+}
+
+local function refuse(errors)
+  if type(errors) ~= "table" then errors = { errors } end
+  for _, message in ipairs(errors) do
+    io.stderr:write("fulcio createca: ", message, "\n")
+  end
+  return 1
+end
+
+local function subject(settings)
+  local names = {}
+  for _, part in ipairs(parts) do
+    local text = settings[part[2]]
+    if text ~= "" then names[#names + 1] = { part[1], text } end
+  end
+  return names
+end
+
+local function load_template(settings)
+  local name, found, message = settings.template, nil, nil
+  if name:find("[/.]") then
+    local text
+    text, message = shelf.read(name)
+    found = text and { name = name, text = text }
+  else
+    found, message = shelf.find("templates", name)
+  end
+  if not found then return nil, "--template: " .. message end
+  local loaded, errors = template.load(found.name, found.text)
+  if not loaded then
+    local wrong = errors[1]
+    return nil, ("%s:%d: %s"):format(wrong.file, wrong.line, wrong.message)
+  end
+  if loaded.ca then return loaded end
+  return nil, ("--template: %s makes no CA: ca = true"):format(name)
+end
+
+-- Writes once, and never over what is there.
+local function write(path, text)
+  if path == "" then return true end
+  local ok, message = engine.system.write(path, text,
+    { exclusive = true, mode = tonumber("644", 8) })
+  if ok then return true end
+  return nil, "--out: " .. message
+end
+
+local function make_root(settings, holder)
+  local kind, message = load_template(settings)
+  if not kind then return nil, message end
+  if settings.lifetime then kind.lifetime = settings.lifetime end
+  local draft, der
+  draft, message = engine.draft.new(template.profile(kind, {
+    key = holder.key, signer = holder.key, now = engine.system.now(),
+    subject = subject(settings),
+  }))
+  if not draft then return nil, message end
+  der, message = engine.draft.sign(draft:plain(), holder.key)
+  if not der then return nil, message end
+  local certificates
+  certificates, message = engine.x509.parse(der)
+  if not certificates then return nil, message end
+  if settings.template ~= "root" then return certificates end
+  local ok
+  ok, message = chain.check(certificates, holder.key, engine.system.now())
+  if not ok then return nil, message end
+  return certificates
+end
+
+local function read_import(settings, holder)
+  local text, message = shelf.read(settings.import)
+  local certificates
+  if text then certificates, message = engine.x509.parse(text) end
+  if not certificates then return nil, "--import: " .. message end
+  local ok
+  ok, message = chain.check(certificates, holder.key, engine.system.now())
+  if ok then return certificates end
+  return nil, ("--import %s: %s"):format(settings.import, message)
+end
+
+-- The certificates that are to be kept, or a request's text.
+local function make(settings, holder)
+  if settings.csr then
+    return engine.csr.create({ key = holder.key,
+                               subject = subject(settings) })
+  elseif settings.import ~= "" then
+    return read_import(settings, holder)
+  end
+  return make_root(settings, holder)
+end
+
+local function pem_of(made)
+  if type(made) == "string" then return made end
+  local pems = {}
+  for i, certificate in ipairs(made) do pems[i] = certificate.pem end
+  return table.concat(pems)
+end
+
+local function contradiction(settings)
+  if settings.csr and settings.import ~= "" then
+    return "--csr makes a request, --import ends one: give one of them"
+  end
+  if settings.out ~= "" and engine.system.stat(settings.out) then
+    return ("--out: %s is there already and is not overwritten")
+      :format(settings.out)
+  end
+  if settings.key == "" and settings.hsm_caroot_id == "" then
+    return "--hsm-caroot-id must be set, or --key FILE without an HSM"
+  end
+end
+
+local M = {}
+
+--- Runs the command; returns the exit status.
+function M.run(arguments)
+  local settings, wrong = options.parse("createca", arguments)
+  if not settings then return refuse(wrong) end
+  wrong = contradiction(settings)
+  if wrong then return refuse(wrong) end
+  local holder, made, ok
+  holder, wrong = keyholder.open(settings)
+  if not holder then return refuse(wrong) end
+  made, wrong = make(settings, holder)
+  if not made then return refuse(wrong) end
+  local text = pem_of(made)
+  ok, wrong = write(settings.out, text)
+  if not ok then return refuse(wrong) end
+  if type(made) == "table" then
+    ok, wrong = holder:store(made)
+    if not ok then return refuse(wrong) end
+  end
+  io.stdout:write(text)
+  return 0
+end
+
+return M
