@@ -494,32 +494,47 @@ function pattern:match(subject) end
 -- sandbox --------------------------------------------------------------
 
 --- A second Lua state for what operators write: own allocator cap, closed
---- list of globals, a count hook that yields.
+--- list of globals, a count hook that yields. Besides the words of the
+--- prelude scripts have tostring tonumber type ipairs pairs next select and
+--- string.{lower,upper,sub,len,byte,format}; an unknown word is an error.
+--- No text of theirs is longer than 32 KiB, no table has more than 16,384
+--- fields or 65,536 elements. What `load` kept lives as long as the sandbox:
+--- make a new one for a new set of scripts.
 ---@class fulcio.sandbox
 local sandbox = {}
 engine.sandbox = {}
 
 --- Opens one. `prelude` is trusted Lua that returns a table: the words
---- scripts may use besides the built-in list.
+--- scripts may use besides the built-in list. It has base, string, table
+--- and math, but must call string functions by name (string.rep(s, 2)). An
+--- error of level 2 in a word shows the script's line. `memory` is bytes;
+--- `instructions` holds for each load and call, which also may take 40 ns
+--- of processor time an instruction, at least 20 ms. A prelude that does
+--- not load throws.
 ---@param options { memory: integer, instructions: integer, prelude: string }
 ---@return fulcio.sandbox
 function engine.sandbox.new(options) end
 
---- Runs a script (text only) and copies what it returns into this state as
---- plain data; a function in it becomes a number that `call` takes.
+--- Runs a script (text only, at most 256 KiB, with globals of its own) and
+--- copies the first thing it returns into this state as plain data: at most
+--- 1 MiB, nested 32 deep. A function becomes { ["function"] = number },
+--- which `call` takes.
 ---@param name string file name for messages
 ---@param text string
 ---@return any|nil
----@return string? message with file and line
+---@return string? message "NAME:LINE: reason", or "NAME: reason"
 ---@return string? code "bad_script" "too_long" "out_of_memory"
 function sandbox:load(name, text) end
 
---- Calls a function that `load` met, with plain data, and copies its first
---- two results out.
+--- Calls a function that `load` met, with copies of plain data, and copies
+--- its first two results out. Whole numbers arrive as integers. null is
+--- absent in a map; in a list it keeps its place, and is equal only to
+--- another null. Functions and cycles in arguments throw.
 ---@param handle { ["function"]: integer }
 ---@param ... any
----@return any
----@return any
+---@return any first nil, message, code when the call failed
+---@return any second
+---@return string? code "bad_script" "too_long" "out_of_memory"
 function sandbox:call(handle, ...) end
 
 -- sct ------------------------------------------------------------------

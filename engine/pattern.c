@@ -108,8 +108,7 @@ static size_t translate(Slice glob, bool is_claim, char *out) {
     if (c == '*') {
       if (is_claim && i + 1 < glob.size && glob.data[i + 1] == '*') run = ".*";
       while (is_claim && i + 1 < glob.size && glob.data[i + 1] == '*') i++;
-      memcpy(to, run, strlen(run));
-      to += strlen(run);
+      while (*run != '\0') *to++ = *run++;
     } else {
       bool is_word = (c >= '0' && c <= '9') || c >= 0x80 ||
         ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
