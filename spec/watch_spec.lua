@@ -1,0 +1,118 @@
+local authority = require("spec.ca.authority")
+local engine = require("fulcio.engine")
+local file = require("fulcio.ca.file")
+local log = require("fulcio.log")
+local policyset = require("fulcio.policyset")
+local watch = require("fulcio.watch")
+
+local POLICY = [[
+return {
+  issuer = "https://%s.example", audience = "sigstore", must = anyone,
+  san = { email = "{email}" },
+}
+]]
+
+describe("watch", function()
+  local directory, remove, world, watched, lines
+
+  local function policies(name)
+    assert(engine.system.write(directory .. "/policies/a.lua",
+                               POLICY:format(name)))
+  end
+
+  local function published()
+    return assert(engine.claims.parse((engine.server.published())))
+  end
+
+  before_each(function()
+    lines = {}
+    log.open({ mode = "prod", write = function(line)
+      lines[#lines + 1] = line
+    end })
+    directory, remove = authority.directory()
+    assert(engine.system.mkdir(directory .. "/policies"))
+    policies("first")
+    local options = authority.files(directory, { authority.pair() })
+    options.ca, options.fileca_watch = "fileca", true
+    options.policies, options.config_path = directory .. "/policies", ""
+    world = { options = options, generation = 0 }
+    watched = watch.new(world)
+    world.ca = assert(file.open(options))
+    world.sources = assert(policyset.read(options))
+    world.sources.revision = 0
+    world.policies = assert(policyset.load(world.sources, options))
+  end)
+
+  after_each(function()
+    log.open({ mode = "prod" })
+    remove()
+  end)
+
+  it("leaves everything as it is while nothing changes", function()
+    local ca, set = world.ca, world.policies
+    watched:look(false)
+    assert.equal(ca, world.ca)
+    assert.equal(set, world.policies)
+    assert.equal(0, world.generation)
+  end)
+
+  it("publishes a new pair", function()
+    authority.files(directory, { authority.pair() })
+    local before = world.ca
+    watched:look(false)
+    assert.not_equal(before, world.ca)
+    assert.is_true(world.generation > 0)
+    assert.equal(world.ca.pem, published().chain)
+    assert.equal(0, published().revision)
+  end)
+
+  it("keeps the old pair while the new one is bad, and says why once",
+  function()
+    assert(engine.system.write(world.options.fileca_cert, "half"))
+    local before = world.ca
+    watched:look(false)
+    watched:look(false)
+    assert.equal(before, world.ca)
+    assert.equal(0, world.generation)
+    assert.equal(1, #lines)
+    assert.matches("the CA stays as it was", lines[1], 1, true)
+    assert.matches("chain.pem", lines[1], 1, true)
+  end)
+
+  it("looks at no pair without --fileca-watch, unless it is told to",
+  function()
+    world.options.fileca_watch = false
+    watched = watch.new(world)
+    authority.files(directory, { authority.pair() })
+    local before = world.ca
+    watched:look(false)
+    assert.equal(before, world.ca)
+    watched:look(true)
+    assert.not_equal(before, world.ca)
+  end)
+
+  it("publishes new policies as texts", function()
+    policies("second")
+    watched:look(false)
+    assert.is_truthy(world.policies:match("https://second.example"))
+    assert.is_nil(world.policies:match("https://first.example"))
+    local news = published()
+    assert.equal(1, news.revision)
+    assert.equal(POLICY:format("second"), news.sources[1].text)
+    assert(policyset.load(news.sources, world.options))
+  end)
+
+  it("keeps the old policies while the new ones are bad", function()
+    local before = world.policies
+    assert(engine.system.write(directory .. "/policies/a.lua", "return {}"))
+    watched:look(false)
+    assert.equal(before, world.policies)
+    assert.equal(0, world.generation)
+    assert.matches("the policies stay as they were", lines[1], 1, true)
+    assert.matches("a.lua:1: ", lines[1], 1, true)
+    os.remove(directory .. "/policies/a.lua")
+    watched:look(false)
+    assert.equal(before, world.policies)
+    assert.matches("--policies: ", lines[#lines], 1, true)
+  end)
+end)
