@@ -1,5 +1,5 @@
-/* der_read.c, der_write.c: strict DER (X.690) both ways, with no allocation but the writer's
-** one buffer. */
+/* der_read.c, der_write.c: strict DER (X.690) both ways, with no allocation
+** but the writer's one buffer. */
 #ifndef FULCIO_DER_H
 #define FULCIO_DER_H
 

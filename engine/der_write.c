@@ -53,6 +53,11 @@ size_t der_mark(const DerWriter *writer) {
   return writer->capacity - writer->start;
 }
 
+_Noreturn static void no_memory(lua_State *L) {
+  luaL_error(L, "not enough memory");
+  abort();
+}
+
 /* Room for `size` more bytes in front; what is written stays at the end. */
 static unsigned char *make_room(lua_State *L, DerWriter *writer, size_t size) {
   if (size > writer->start) {
@@ -61,7 +66,7 @@ static unsigned char *make_room(lua_State *L, DerWriter *writer, size_t size) {
     if (capacity < FIRST_CAPACITY) capacity = FIRST_CAPACITY;
     while (capacity - used < size) capacity *= 2;
     unsigned char *base = malloc(capacity);
-    if (base == NULL) luaL_error(L, "not enough memory");
+    if (base == NULL) no_memory(L);
     if (used > 0)
       memcpy(base + capacity - used, writer->base + writer->start, used);
     free(writer->base);

@@ -128,9 +128,9 @@ static bool is_reserved(Slice oid) {
   const Slice *const reserved[] = {
     &OID_SUBJECT_KEY_ID,    &OID_KEY_USAGE,        &OID_SUBJECT_ALT_NAME,
     &OID_BASIC_CONSTRAINTS, &OID_AUTHORITY_KEY_ID, &OID_EXTENDED_KEY_USAGE,
-    &OID_SCT_LIST,          &OID_POISON,
+    &OID_SCT_LIST,          &OID_POISON,           NULL,
   };
-  for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+  for (int i = 0; reserved[i] != NULL; i++)
     if (slice_equal(oid, *reserved[i])) return true;
   return false;
 }
@@ -287,7 +287,7 @@ int profile_write(lua_State *L, DerWriter *writer, Serial *serial,
                                       "extensions",
                                       "extended_key_usage",
                                       NULL};
-  Profile profile;
+  Profile profile = {0};
   engine_check_options(L, 1, names);
   int failed = read_profile(L, &profile);
   if (failed == 0) failed = make_serial(L, serial);
