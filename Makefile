@@ -79,7 +79,8 @@ DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
         liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev \
         libpcre2-dev libsqlite3-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
-TEST_DEPS := curl lua5.4 lua-busted openssl python3-venv
+TEST_DEPS := curl lua5.4 lua-busted opensc openssl p11-kit p11-kit-modules \
+             python3-venv softhsm2
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
 
 # Asks dpkg first, so that it costs nothing when all is there.
@@ -124,6 +125,11 @@ install: all
 	  -exec install -D -m 644 {} $(abspath $(SHARED))/policies/{} \;
 	ln -sfn ../../fulcio/lua/fulcio $(ROOT)/share/lua/$(LUA)/fulcio
 
+# A PKCS#11 module for specs, with other vendors' rules over SoftHSM.
+$(BUILD)/hsm_shim.so: spec/hsm/shim.c | $(BUILD)
+	$(CC) $(WARN) -D_GNU_SOURCE -fPIC -O2 -shared $(RELRO) \
+	  $(shell pkg-config --cflags p11-kit-1) $< -ldl -o $@
+
 # Specs ----------------------------------------------------------------
 
 BUSTED := lua5.4 /usr/bin/busted --output=spec/summary.lua
@@ -132,7 +138,7 @@ SPEC ?= spec
 # Modules that only specs load: OpenSSL's own certificates to compare ours
 # with, and a key whose signer waits.
 spec-modules: $(BUILD)/module/openssl_oracle.so \
-              $(BUILD)/module/yielding_signer.so
+              $(BUILD)/module/yielding_signer.so $(BUILD)/hsm_shim.so
 $(BUILD)/module/%.so: spec/%.c $(BUILD)/engine.so
 	$(CC) $(FLAGS) -shared $< -lcrypto -ldl -o $@
 

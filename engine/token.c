@@ -223,6 +223,7 @@ CK_RV token_take(Token *token, CK_SESSION_HANDLE *session, unsigned *epoch) {
     }
     if (token->idle_count > 0) {
       *session = token->idle[--token->idle_count];
+      rv = CKR_OK;
       break;
     }
     if (token->session_count < token->sessions_max) {

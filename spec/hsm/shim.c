@@ -8,6 +8,7 @@
 **   SHIM_SESSIONS  most sessions that may be open
 **   SHIM_FAULT     a file; while it exists its lines decide: "FUNCTION CKR
 **                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3"
+**   SHIM_LIE       from this signature on (1: the first) all are wrong
 **   SHIM_COUNT     a file to which each C_Login and C_Sign adds a line
 */
 #include <dlfcn.h>
@@ -268,7 +269,12 @@ static CK_RV shim_Sign(CK_SESSION_HANDLE session, unsigned char *data,
     if (ms > 0) nanosleep(&wait, NULL);
     note("C_Sign\n");
   }
-  return real->C_Sign(session, data, size, signature, signature_size);
+  rv = real->C_Sign(session, data, size, signature, signature_size);
+  static unsigned long made;
+  unsigned long lie = strtoul(setting("SHIM_LIE", "0"), NULL, 10);
+  if (rv == CKR_OK && signature != NULL && lie != 0 && ++made >= lie)
+    signature[*signature_size / 2] ^= 1;
+  return rv;
 }
 
 static CK_RV shim_SignUpdate(CK_SESSION_HANDLE session, unsigned char *data,

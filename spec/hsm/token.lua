@@ -1,0 +1,124 @@
+--- SoftHSM tokens for specs, and Lua that runs in a process of its own with
+--- one: a PKCS#11 module reads its environment when it is loaded.
+local process = require("spec.process")
+
+local Token = {}
+Token.__index = Token
+
+local M = {}
+
+--- SoftHSM's library.
+M.softhsm = "/usr/lib/softhsm/libsofthsm2.so"
+--- p11-kit's client, which speaks to a server over a socket.
+M.remote = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
+--- The module that behaves as other vendors' do.
+M.shim = (os.getenv("BUILD") or "build") .. "/hsm_shim.so"
+M.pin = "1234567"
+
+local PRELUDE = [[
+package.path = "./lua/?.lua;./?.lua;" .. package.path
+package.cpath = "%s/module/?.so;" .. package.cpath
+local engine = require("fulcio.engine")
+local function open(options)
+  options.module = options.module or "%s"
+  options.label = options.label or "spec"
+  options.pin = options.pin or "%s"
+  return engine.pkcs11.open(options)
+end
+]]
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+--- Runs a shell command in the token's environment: what it printed, and
+--- whether it succeeded.
+function Token:shell(command, more)
+  local words = { "env" }
+  for _, from in ipairs({ self.environment, more or {} }) do
+    for name, value in pairs(from) do
+      words[#words + 1] = quoted(name .. "=" .. value)
+    end
+  end
+  words[#words + 1] = "sh -c " .. quoted(command .. " 2>&1")
+  local pipe = io.popen(table.concat(words, " "))
+  local output = pipe:read("a")
+  return output, pipe:close() == true
+end
+
+--- Runs Lua in its own process, with `engine` and `open` at hand; what it
+--- printed. Throws when it fails.
+function Token:lua(code, more)
+  local path = self.directory .. "/run.lua"
+  local build = os.getenv("BUILD") or "build"
+  write(path, PRELUDE:format(build, self.module, M.pin) .. code)
+  local output, ok = self:shell("exec lua5.4 " .. quoted(path), more)
+  if not ok then error(output, 2) end
+  return (output:gsub("\n$", ""))
+end
+
+--- Starts such a process in the background.
+function Token:start(code, more)
+  local path = self.directory .. "/background.lua"
+  local build = os.getenv("BUILD") or "build"
+  write(path, PRELUDE:format(build, self.module, M.pin) .. code)
+  local environment = {}
+  for _, from in ipairs({ self.environment, more or {} }) do
+    for name, value in pairs(from) do environment[name] = value end
+  end
+  return process.start({ "lua5.4", path }, environment)
+end
+
+--- Adds a token to the same store.
+function Token:add(label, pin)
+  local output, ok = self:shell(("softhsm2-util --init-token --free"
+    .. " --label %s --pin %s --so-pin 00000000")
+    :format(label, pin or M.pin))
+  assert(ok, output)
+end
+
+--- A store with one token, "spec".
+function M.new(module)
+  local directory = process.directory()
+  os.execute("mkdir -p " .. directory .. "/tokens")
+  write(directory .. "/softhsm2.conf",
+        "directories.tokendir = " .. directory .. "/tokens\n"
+        .. "objectstore.backend = file\nlog.level = ERROR\n")
+  local self = setmetatable({
+    directory = directory,
+    module = module or M.softhsm,
+    environment = {
+      SOFTHSM2_CONF = directory .. "/softhsm2.conf",
+      XDG_RUNTIME_DIR = directory,
+    },
+  }, Token)
+  self:add("spec")
+  return self
+end
+
+--- Serves the token over a socket, and uses it through that. Returns the
+--- server's process.
+function Token:serve()
+  local socket = self.directory .. "/p11.sock"
+  os.remove(socket)
+  local server = process.start({ "p11-kit", "server", "-f", "--provider",
+    M.softhsm, "-n", socket, "pkcs11:token=spec" }, self.environment)
+  self.environment.P11_KIT_SERVER_ADDRESS = "unix:path=" .. socket
+  self.module = M.remote
+  server:wait_for("P11_KIT_SERVER_PID")
+  return server
+end
+
+--- Ends everything and removes the store.
+function Token:remove()
+  process.stop_all()
+  os.execute("rm -rf " .. quoted(self.directory))
+end
+
+return M

@@ -1,0 +1,250 @@
+local hsm = require("spec.hsm.token")
+
+-- Coroutines that sign until they are told to stop. Prints "N good N bad
+-- CODES", and whether the last signatures were good again.
+local LOAD = [[
+local token = assert(open({ sessions = 4 }))
+local key = assert(token:key({ label = "k" }))
+local good, bad, codes, last = 0, 0, {}, 0
+local longest, stopping = 0, false
+local function sign(i)
+  local started = engine.system.monotonic()
+  local text = "text " .. i
+  local signature, message, code = key:sign(text)
+  longest = math.max(longest, engine.system.monotonic() - started)
+  if not signature then
+    bad, codes[code], last = bad + 1, true, 0
+    engine.server.sleep(0.02)
+  elseif key:verify(text, signature) then
+    good, last = good + 1, last + 1
+  else
+    error("a wrong signature left the token")
+  end
+end
+for i = 1, 32 do
+  engine.server.spawn(function()
+    while not stopping do sign(i) end
+  end)
+end
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+engine.server.spawn(function()
+  print("ready")
+  io.stdout:flush()
+  while not exists(STOP) do engine.server.sleep(0.05) end
+  stopping = true
+  engine.server.sleep(0.3)
+  local names = {}
+  for code in pairs(codes) do names[#names + 1] = code end
+  print(("%d good %d bad %s last %d"):format(good, bad,
+    table.concat(names, ","), last))
+  print(longest < 5.5 and "nothing hung" or "hung " .. longest)
+  print(token:ready() and "up" or "down")
+  token:close()
+  engine.server.stop()
+end)
+engine.server.run()
+]]
+
+describe("signer", function()
+  local token
+
+  before_each(function()
+    token = hsm.new()
+    token:lua([[
+      local token = assert(open({}))
+      assert(token:generate({ algorithm = "P-256", label = "k", id = "1" }))
+    ]])
+  end)
+  after_each(function() token:remove() end)
+
+  -- Runs the load while `trouble` happens; its summary.
+  local function under_load(trouble, environment)
+    local stop = token.directory .. "/stop"
+    local load = token:start(("local STOP = %q\n"):format(stop) .. LOAD,
+                             environment)
+    load:wait_for("ready")
+    os.execute("sleep 0.3")
+    trouble(load)
+    os.execute("sleep 1.4")
+    assert(io.open(stop, "w")):close()
+    local good, bad, codes, last =
+      load:wait_for("(%d+) good (%d+) bad (%S*) last (%d+)")
+    load:wait_for("nothing hung")
+    local state = load:wait_for("\n(%a+)\n$")
+    return { good = tonumber(good), bad = tonumber(bad), codes = codes,
+             last = tonumber(last), state = state }
+  end
+
+  it("signs on while nothing happens", function()
+    local result = under_load(function() end)
+    assert.equal(0, result.bad)
+    assert.is_true(result.good > 32)
+    assert.equal("up", result.state)
+  end)
+
+  it("refuses while a remote HSM is gone, then goes on by itself", function()
+    local server = token:serve()
+    local result = under_load(function()
+      for _, child in ipairs(server:children()) do
+        os.execute("kill -9 " .. child)
+      end
+      server:signal("KILL")
+      os.execute("sleep 1")
+      os.remove(token.directory .. "/p11.sock")
+      token:serve()
+    end)
+    assert.is_true(result.bad > 0)
+    assert.equal("hsm_gone", result.codes)
+    assert.is_true(result.last > 32)
+    assert.equal("up", result.state)
+  end)
+
+  it("outlives the connection alone being lost", function()
+    local server = token:serve()
+    local result = under_load(function()
+      for _, child in ipairs(server:children()) do
+        os.execute("kill -9 " .. child)
+      end
+    end)
+    assert.is_true(result.last > 32)
+    assert.equal("up", result.state)
+  end)
+
+  it("waits for a token whose files went away", function()
+    local tokens = token.directory .. "/tokens"
+    local result = under_load(function()
+      os.execute(("mv %s %s.away; sleep 1; mv %s.away %s")
+        :format(tokens, tokens, tokens, tokens))
+    end)
+    assert.is_true(result.last > 32)
+    assert.equal("up", result.state)
+  end)
+
+  -- What a module may answer (PKCS#11 2.40 section 5.1), the call that
+  -- answers it, how often, and whether a client may notice.
+  local cases = {
+    { "C_Sign", "0xb3 1", "CKR_SESSION_HANDLE_INVALID" },
+    { "C_Sign", "0xb0 1", "CKR_SESSION_CLOSED" },
+    { "C_Sign", "0x91 1", "CKR_OPERATION_NOT_INITIALIZED" },
+    { "C_SignInit", "0x101 1", "CKR_USER_NOT_LOGGED_IN" },
+    { "C_SignInit", "0x60 1", "CKR_KEY_HANDLE_INVALID" },
+    { "C_SignInit", "0x82 1", "CKR_OBJECT_HANDLE_INVALID" },
+    { "C_SignInit", "0x90 1", "CKR_OPERATION_ACTIVE" },
+    { "C_Sign", "0x6 2", "CKR_FUNCTION_FAILED" },
+    { "C_Sign", "0x32 1", "CKR_DEVICE_REMOVED", true },
+    { "C_Sign", "0x30 1", "CKR_DEVICE_ERROR", true },
+    { "C_Sign", "0xe0 1", "CKR_TOKEN_NOT_PRESENT", true },
+    { "C_Sign", "0x5 1", "CKR_GENERAL_ERROR", true },
+    { "C_Sign", "0x190 1", "CKR_CRYPTOKI_NOT_INITIALIZED", true },
+    { "C_Sign", "0x31 1", "CKR_DEVICE_MEMORY", true },
+  }
+  for _, case in ipairs(cases) do
+    it("recovers from " .. case[3] .. " of " .. case[1], function()
+      local fault = token.directory .. "/fault"
+      token.module = hsm.shim
+      local result = under_load(function()
+        os.execute(("echo '%s %s' > %s.new; mv %s.new %s; sleep 0.2; rm %s")
+          :format(case[1], case[2], fault, fault, fault, fault))
+      end, { SHIM_FAULT = fault })
+      if not case[4] then assert.equal(0, result.bad) end
+      assert.is_true(result.last > 32)
+      assert.equal("up", result.state)
+    end)
+  end
+
+  it("restarts the module when nothing else helps", function()
+    local fault = token.directory .. "/fault"
+    token.module = hsm.shim
+    local result = under_load(function()
+      os.execute(("echo 'C_Sign 0x30\nC_OpenSession 0x30' > %s; sleep 1;"
+                  .. " rm %s"):format(fault, fault))
+    end, { SHIM_FAULT = fault })
+    assert.is_true(result.bad > 0)
+    assert.is_true(result.last > 32)
+    assert.equal("up", result.state)
+  end)
+
+  it("asks for a PIN that was refused never again", function()
+    local fault, count = token.directory .. "/fault", token.directory .. "/n"
+    token.module = hsm.shim
+    local result = under_load(function()
+      os.execute(("echo 'C_Sign 0x32\nC_Login 0xa0' > %s; sleep 2; rm %s")
+        :format(fault, fault))
+    end, { SHIM_FAULT = fault, SHIM_COUNT = count })
+    assert.equal("down", result.state)
+    assert.equal(0, result.last)
+    local logins = select(2, assert(io.open(count)):read("a")
+      :gsub("C_Login", ""))
+    assert.equal(2, logins) -- the first, and the one that was refused
+  end)
+
+  it("never hands out a signature that does not verify", function()
+    token.module = hsm.shim
+    assert.equal("wrong_signature", token:lua([[
+      local token = assert(open({ verify = "all" }))
+      local key = assert(token:key({ label = "k" }))
+      assert(key:sign("x"))
+      io.write((select(3, key:sign("x"))))
+    ]], { SHIM_LIE = "2" }))
+  end)
+
+  it("answers after five seconds when the HSM does not", function()
+    token.module = hsm.shim
+    assert.equal("hsm_busy", token:lua([[
+      local token = assert(open({ sessions = 1 }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        io.write((select(3, key:sign("x"))))
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]], { SHIM_SIGN_MS = "8000" }))
+  end)
+
+  it("uses as many sessions as it has, at once", function()
+    token.module = hsm.shim
+    local output = token:lua([[
+      local token = assert(open({ sessions = 8 }))
+      local key = assert(token:key({ label = "k" }))
+      local left, started = 16, engine.system.monotonic()
+      for _ = 1, 16 do
+        engine.server.spawn(function()
+          assert(key:sign("x"))
+          left = left - 1
+          if left == 0 then
+            -- One after the other they would take 1.6 seconds.
+            io.write(engine.system.monotonic() - started < 1 and "at once"
+                     or "in turn")
+            engine.server.stop()
+          end
+        end)
+      end
+      engine.server.run()
+      token:close()
+    ]], { SHIM_SIGN_MS = "100" })
+    assert.equal("at once", output)
+  end)
+
+  it("makes do with fewer sessions than it wanted", function()
+    token.module = hsm.shim
+    assert.equal("40", token:lua([[
+      local token = assert(open({ sessions = 8 }))
+      local key = assert(token:key({ label = "k" }))
+      local good, left = 0, 40
+      for _ = 1, 40 do
+        engine.server.spawn(function()
+          if key:sign("x") then good = good + 1 end
+          left = left - 1
+          if left == 0 then engine.server.stop() end
+        end)
+      end
+      engine.server.run()
+      io.write(good)
+      token:close()
+    ]], { SHIM_SESSIONS = "2", SHIM_SIGN_MS = "5" }))
+  end)
+end)
