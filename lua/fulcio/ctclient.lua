@@ -1,0 +1,204 @@
+--- Submits to a Certificate Transparency log and verifies what it promises.
+
+local engine = require("fulcio.engine")
+local refusal = require("fulcio.refusal")
+local retry_after = require("fulcio.retry_after")
+local timestamp = require("fulcio.timestamp")
+
+-- Seconds for everything, for one attempt, and between attempts.
+local BUDGET, ATTEMPT, PAUSES = 8, 3, { 0.2, 1 }
+-- After so many failed submissions in a row, one a second is still tried.
+local PATIENCE, PROBE = 5, 1
+-- Seconds for which an answer about the log's roots is good; a bad one.
+local READY, NOT_READY = 5, 1
+local MAX_ROOTS = 4 * 1024 * 1024
+
+local paths = { precert = "/ct/v1/add-pre-chain", x509 = "/ct/v1/add-chain" }
+
+-- Worth another attempt.
+local passing = { [408] = true, [429] = true, [503] = true }
+
+local Log = {}
+Log.__index = Log
+
+-- Details for our own log; a stranger's words are cut short.
+local function details(log, error, answer)
+  return { log = {
+    ct_log = log.url, error = error, status = answer and answer.status,
+    body = answer and answer.body:sub(1, 200),
+  } }
+end
+
+local function unavailable(log, error, answer, seconds)
+  local about = details(log, error, answer)
+  if seconds then about.retry_after = math.min(math.ceil(seconds), 60) end
+  return nil, refusal("ct_unavailable", about)
+end
+
+local function failed(log, error, answer)
+  return nil, refusal("ct_failed", details(log, error, answer))
+end
+
+local function send(log, path, body, seconds, max_body)
+  return engine.http.request({
+    url = log.url .. path, method = body and "POST" or "GET", body = body,
+    headers = { Host = log.origin,
+                ["Content-Type"] = body and "application/json" or nil },
+    timeout = math.min(log.attempt, seconds), unix_socket = log.unix,
+    ca_file = log.ca_file, max_body = max_body,
+  })
+end
+
+-- Seconds to wait before the next attempt; nil: there is none.
+local function pause_after(attempt, answer, left)
+  local asked = answer and retry_after.parse(answer.headers["retry-after"])
+  local pause = PAUSES[attempt] and (asked or PAUSES[attempt])
+  if pause and answer and answer.status == 408 then pause = 0 end
+  if not pause or pause >= left then return nil, asked end
+  return pause
+end
+
+local function sleep(seconds)
+  if seconds > 0 and engine.server then engine.server.sleep(seconds) end
+end
+
+-- The log's answer, good or final; nil, refusal when there was none in time.
+local function exchange(log, path, body)
+  local clock = engine.system.monotonic
+  local deadline = clock() + log.budget
+  for attempt = 1, #PAUSES + 1 do
+    local answer, message = send(log, path, body, deadline - clock())
+    if answer and not passing[answer.status] then return answer end
+    local pause, asked = pause_after(attempt, answer, deadline - clock())
+    if not pause then return unavailable(log, message, answer, asked) end
+    sleep(pause)
+  end
+end
+
+-- Whether a log that keeps failing is left alone just now.
+local function resting(log)
+  local now = engine.system.monotonic()
+  if log.failures < PATIENCE then return false end
+  if now < log.next_probe then return true end
+  log.next_probe = now + PROBE
+  return false
+end
+
+-- What of a chain is the same in every submission, made once.
+local function known_chain(log, chain)
+  local known = log.chains[chain]
+  if known then return known end
+  local texts = {}
+  for i = 1, #chain do
+    texts[i] = ',"' .. engine.bytes.base64(chain[i].der) .. '"'
+  end
+  known = {
+    json = table.concat(texts) .. "]}",
+    key_hash = engine.bytes.sha256(chain[1]:pkey():spki()),
+  }
+  log.chains[chain] = known
+  return known
+end
+
+local function body_of(der, known)
+  return '{"chain":["' .. engine.bytes.base64(der) .. '"' .. known.json
+end
+
+-- The key that is configured, read when the log has written it.
+local function public_key(log)
+  if log.key or not log.key_file then return log.key end
+  local file, message = io.open(log.key_file, "rb")
+  if not file then return nil, message end
+  local pem = file:read("*a")
+  file:close()
+  log.key, message = engine.pkey.parse(pem)
+  if not log.key then return nil, log.key_file .. ": " .. message end
+  return log.key
+end
+
+--- Submits a precertificate ("precert") or a certificate ("x509") with its
+--- chain (x509 objects, issuer first). A SerializedSCT and the log's answer
+--- decoded; nil, refusal.
+function Log:submit(der, chain, kind)
+  if resting(self) then
+    return unavailable(self, "the log keeps failing", nil, PROBE)
+  end
+  local known = known_chain(self, chain)
+  local answer, refused = exchange(self, paths[kind], body_of(der, known))
+  if not answer then
+    self.failures = self.failures + 1
+    self.asked = nil
+    return nil, refused
+  end
+  self.failures = 0
+  if answer.status >= 500 then
+    return unavailable(self, "the log failed", answer)
+  elseif answer.status ~= 200 then
+    self.asked = nil
+    return failed(self, "the log refused", answer)
+  end
+  local key, message = public_key(self)
+  if message then return failed(self, message) end
+  local signed, response = timestamp.verify(answer.body, {
+    der = der, kind = kind, key_hash = known.key_hash, key = key,
+  })
+  if not signed then return failed(self, response, answer) end
+  return signed, response
+end
+
+local function ask(log, root)
+  local answer, message = send(log, "/ct/v1/get-roots", nil,
+    log.attempt, MAX_ROOTS)
+  if not answer then return nil, "CT log: " .. message end
+  local value = answer.status == 200 and engine.claims.parse(answer.body)
+  local list = type(value) == "table" and value.certificates
+  if type(list) ~= "table" then
+    return nil, ("CT log %s: get-roots was answered with status %d")
+      :format(log.url, answer.status)
+  end
+  local wanted = root and engine.bytes.base64(root.der)
+  for i = 1, #list do
+    if list[i] == wanted then return true end
+  end
+  return not root or nil, ("CT log %s does not accept our root %q")
+    :format(log.url, root and root.subject or "")
+end
+
+--- Whether the log answers and accepts our root (an x509 object); the answer
+--- is remembered for some seconds, until a submission fails.
+function Log:ready(root)
+  local now = engine.system.monotonic()
+  local asked = self.asked
+  if asked and asked.root == root and now < asked.good_until then
+    return asked.ok, asked.message
+  end
+  local ok, message = ask(self, root)
+  self.asked = { root = root, ok = ok, message = not ok and message or nil,
+                 good_until = now + (ok and READY or NOT_READY) }
+  return ok, self.asked.message
+end
+
+local M = {}
+
+--- A log by its address: { url, unix? (socket), public_key? (PEM),
+--- public_key_file?, ca_file?, origin? (Host header) }. Without a key the
+--- log's signatures are not verified.
+function M.new(options)
+  local url = (options.url or "http://localhost"):gsub("/+$", "")
+  local key
+  if options.public_key then
+    local message
+    key, message = engine.pkey.parse(options.public_key)
+    if not key then return nil, "CT log's public key: " .. message end
+  end
+  return setmetatable({
+    url = url, unix = options.unix, key = key,
+    -- As Go does: a Host header has no path.
+    origin = options.origin and options.origin:match("^[^/ ]+"),
+    key_file = options.public_key_file, ca_file = options.ca_file,
+    budget = BUDGET, attempt = ATTEMPT, failures = 0, next_probe = 0,
+    chains = setmetatable({}, { __mode = "k" }),
+  }, Log)
+end
+
+return M
