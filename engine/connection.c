@@ -23,6 +23,7 @@
 ** the other take the next one, if it comes this soon. */
 #define AHEAD 2
 #define COURTESY_SECONDS 50e-6
+#define MAX_ACCEPTS 256  /* at once */
 #define INPUT_SLACK 4096 /* bytes that may wait besides a whole head */
 
 static Service *services; /* live as long as the process */
@@ -286,15 +287,18 @@ static bool service_yields(Service *service) {
   return false;
 }
 
-/* One at a time: others who wait for the same socket get their share. */
+/* One at a time, so that others who wait for the same socket get their
+** share; but all when work waits, so that nobody waits unseen behind it. */
 static void service_accept(evutil_socket_t fd, short what, void *context) {
   (void)what;
   Service *service = context;
+  int most = requests_wait() ? MAX_ACCEPTS : 1;
   if (service_yields(service)) return;
-  int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (peer >= 0) {
+  for (int i = 0; i < most; i++) {
+    int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (peer < 0) break;
     connection_open(service, peer);
-    return;
+    errno = 0;
   }
   if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
     return;

@@ -11,7 +11,7 @@
 ** least as long as the sockets took, within these bounds. */
 #define MIN_SLICE 0.002
 #define MAX_SLICE 0.050
-#define MEAN_WEIGHT (1.0 / 16)
+#define MEAN_OF 16 /* requests */
 /* Bodies that one process holds; more are refused. */
 #define MAX_BODIES (64u << 20)
 
@@ -227,7 +227,9 @@ static int run(lua_State *L) {
 static void run_done(void *context, lua_State *co, int status, double busy) {
   Request *request = context;
   Service *service = request->service;
-  service->service_time += (busy - service->service_time) * MEAN_WEIGHT;
+  if (service->measured < MEAN_OF) service->measured++;
+  service->service_time +=
+    (busy - service->service_time) / service->measured;
   if (status != LUA_OK) report(request, co);
   if (status != LUA_OK && request->connection != NULL && !request->answered)
     request_refuse(request, 500);
@@ -275,6 +277,10 @@ static void queue_run(evutil_socket_t fd, short what, void *context) {
   }
   queue.rested = loop_clock();
   if (queue.first != NULL) queue_arm();
+}
+
+bool requests_wait(void) {
+  return queue.first != NULL;
 }
 
 void request_submit(Request *request) {

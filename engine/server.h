@@ -97,6 +97,7 @@ typedef struct Service {
   Ageing idle, reading, leaving;
   int queued;          /* requests that have not started */
   double service_time; /* mean seconds of the loop that one takes */
+  int measured;        /* how many that is the mean of */
   struct Service *next;
 } Service;
 
@@ -193,6 +194,8 @@ void request_abandon(Request *request);
 int request_append(Request *request, const void *data, size_t size);
 /* The request is whole: runs it in its turn, or answers 503. */
 void request_submit(Request *request);
+/* Whether any that are whole have not started. */
+bool requests_wait(void);
 /* Answers with what the service's `refuse` says, without a coroutine. */
 void request_refuse(Request *request, int status);
 
