@@ -10,9 +10,10 @@ local function stored(bytes)
   return path
 end
 
---- Sends the parts, one after the other with a pause between them, and
---- returns all that comes until the server closes (at most 10 seconds).
-function wire.send(port, ...)
+--- Sends the parts, one after the other with a pause between them. Returns
+--- a function that waits for all that comes until the server closes (at
+--- most 10 seconds).
+function wire.start(port, ...)
   local paths, steps = {}, {}
   for i, bytes in ipairs({ ... }) do
     paths[i] = stored(bytes)
@@ -24,10 +25,23 @@ function wire.send(port, ...)
     %s
     timeout 10 cat <&3']]):format(port, table.concat(steps,
     "; sleep 0.1; "))))
-  local answer = pipe:read("a")
-  pipe:close()
-  for _, path in ipairs(paths) do os.remove(path) end
-  return answer
+  return function()
+    local answer = pipe:read("a")
+    pipe:close()
+    for _, path in ipairs(paths) do os.remove(path) end
+    return answer
+  end
+end
+
+--- Sends as `start` does, and waits.
+function wire.send(port, ...)
+  return wire.start(port, ...)()
+end
+
+--- A whole GET whose answer ends the connection.
+function wire.get(path)
+  return ("GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    :format(path)
 end
 
 --- The status codes of all answers in a text, in order.

@@ -4,13 +4,8 @@ local wire = require("spec.wire")
 
 local server = engine.server
 
-local function get(port, path)
-  return wire.send(port,
-    ("GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path))
-end
-
 local function body(port, path)
-  return get(port, path):match("\r\n\r\n(.*)$")
+  return wire.send(port, wire.get(path)):match("\r\n\r\n(.*)$")
 end
 
 local function eventually(found)
@@ -100,14 +95,13 @@ describe("workers", function()
   it("end in the reverse order of their roles", function()
     local running, port = program.start(PROGRAM)
     running:wait_for("ready")
-    local slow = io.popen(("curl -s http://127.0.0.1:%d/slow"):format(port))
+    local slow = wire.start(port, wire.get("/slow"))
     running:wait_for("slow")
     local went, text = program.finish(running)
     assert.is_true(went)
     assert.matches("worker [12] ended\n.*worker [12] ended\n.*" ..
       "keeper ended\nresult\ttrue\n$", text)
-    assert.matches("^worker", slow:read("a"))
-    slow:close()
+    assert.matches("\r\n\r\nworker", slow())
   end)
 
   it("are replaced when they die, and nothing else is lost", function()
