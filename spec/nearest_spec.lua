@@ -9,6 +9,11 @@ describe("nearest", function()
     assert.equal("issuer", nearest.name("isuer", names))
   end)
 
+  it("counts two exchanged letters as one edit", function()
+    assert.equal("san", nearest.name("sna", names))
+    assert.is_nil(nearest.name("ssna", { "san" }))
+  end)
+
   it("finds nothing when nothing is near", function()
     assert.is_nil(nearest.name("lifetime", names))
     assert.is_nil(nearest.name(("x"):rep(1000), names))

@@ -52,6 +52,7 @@ function Loader:piece(source, kind)
     forms = import.forms, matchers = import.matchers,
     empty_default = import.empty_default,
   })
+  if type(data) ~= "table" then return nil end
   return piece, report, data
 end
 

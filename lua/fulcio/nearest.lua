@@ -1,17 +1,22 @@
 --- The name that somebody who mistyped one probably meant.
 
--- Edits (insert, delete, replace) from one text to the other.
+-- Edits (insert, delete, replace, exchange two neighbours) from one text to
+-- the other: optimal string alignment.
 local function distance(a, b)
-  local row = {}
+  local above, row = {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    local before = above
+    above, row = row, { [0] = i }
     for j = 1, #b do
       local same = a:byte(i) == b:byte(j)
-      local least = math.min(row[j] + 1, row[j - 1] + 1,
-                             diagonal + (same and 0 or 1))
-      diagonal, row[j] = row[j], least
+      local least = math.min(row[j - 1] + 1, above[j] + 1,
+                             above[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1)
+         and a:byte(i - 1) == b:byte(j) then
+        least = math.min(least, before[j - 2] + 1)
+      end
+      row[j] = least
     end
   end
   return row[#b]

@@ -80,7 +80,8 @@ local function unmet(policy, token)
   for _, must in ipairs(policy.must) do
     local value, both = claimvalue.find(token, must.claim)
     if both then
-      return names, { must.claim .. " is there twice" }, "claim_invalid"
+      return { must.claim }, { must.claim .. " is there by its name and by"
+        .. " its path" }, "claim_invalid"
     end
     if value == nil or not must.test(value) then
       names[#names + 1] = must.claim
