@@ -1,0 +1,204 @@
+--- What a certificate costs: CPU time of all server processes over the
+--- floor of the bare cryptography, least of three rounds.
+---
+--- Usage: build/fulcio run spec/bench/bench.lua [SECONDS [CONFIGURATION …]]
+--- Prints a table, and last a line of JSON.
+
+package.path = "./?.lua;" .. package.path
+
+local cjson = require("cjson")
+local engine = require("fulcio.engine")
+local floor = require("spec.bench.floor")
+local load = require("spec.bench.load")
+local Process = require("spec.bench.process")
+
+local ROUNDS = 3
+local CONNECTIONS = 16
+
+local seconds = tonumber(arg[1]) or 5
+local build = os.getenv("BUILD") or "build"
+
+-- name, kind of token, floor, flags of its own
+local configurations = {
+  { name = "file-p256", kind = "email", floor = "ct-off",
+    flags = { "--ct-log-url", "" } },
+  { name = "file-p256-github", kind = "github", floor = "ct-off",
+    flags = { "--ct-log-url", "" } },
+  { name = "file-p256-log", kind = "email", floor = "ct-on", flags = {} },
+}
+
+local policies = {
+  email = [[return {
+    issuer = "ISSUER", audience = "sigstore", must = anyone,
+    provider = "email",
+  }]],
+  github = [[return {
+    issuer = "ISSUER", audience = "sigstore",
+    must = { repository = "octo-org/octo-repo" }, provider = "github",
+  }]],
+}
+
+local function wanted()
+  if not arg[2] then return configurations end
+  local list = {}
+  for i = 2, #arg do
+    for _, one in ipairs(configurations) do
+      if one.name == arg[i] then list[#list + 1] = one end
+    end
+  end
+  return list
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read("a")
+  if file then file:close() end
+  return text
+end
+
+local function quoted(text)
+  return "'" .. text .. "'"
+end
+
+-- A directory with a CA and policies for one configuration.
+local function prepare(configuration, issuer)
+  local pipe = io.popen("mktemp -d")
+  local directory = pipe:read("l")
+  pipe:close()
+  assert(os.execute(("%s/fulcio run examples/authority.lua %s/ca")
+    :format(build, directory)))
+  assert(engine.system.mkdir(directory .. "/policies"))
+  write(directory .. "/policies/bench.lua",
+    (policies[configuration.kind]:gsub("ISSUER", issuer)))
+  return directory
+end
+
+local function command(configuration, directory)
+  local words = {
+    "exec", build .. "/fulcio", "serve", "--development", "--workers", "1",
+    "--log_type", "prod", "--host", "127.0.0.1", "--port", "0",
+    "--grpc-host", "127.0.0.1", "--grpc-port", "0", "--metrics-port", "0",
+    "--ctlog-port", "0", "--ca", "fileca",
+    "--fileca-cert", directory .. "/ca/chain.pem",
+    "--fileca-key", directory .. "/ca/key.pem",
+    "--policies", directory .. "/policies",
+    "--data-dir", directory .. "/data",
+  }
+  for _, flag in ipairs(configuration.flags) do words[#words + 1] = flag end
+  for i, word in ipairs(words) do
+    if i > 1 then words[i] = quoted(word) end
+  end
+  return table.concat(words, " ")
+end
+
+-- Starts a server and gets its first certificate: url, milliseconds.
+local function start(configuration, directory, first)
+  os.remove(directory .. "/data/ports.json")
+  local began = engine.system.monotonic()
+  local server = Process.start(command(configuration, directory),
+                               directory .. "/log")
+  local url
+  while engine.system.monotonic() - began < 20 do
+    local ports = read(directory .. "/data/ports.json")
+    if ports and ports:find("}") then
+      url = "http://127.0.0.1:" .. cjson.decode(ports).http
+      local answer = engine.http.request({
+        url = url .. "/api/v2/signingCert", method = "POST",
+        body = first.body, timeout = 5,
+      })
+      if answer and answer.status == 200 then
+        return server, url, (engine.system.monotonic() - began) * 1000
+      end
+    end
+    engine.server.sleep(0.001)
+  end
+  error("the server does not start:\n" .. server:output())
+end
+
+local function least(a, b)
+  return (not a or b < a) and b or a
+end
+
+local function round(configuration, world)
+  local directory = world.directories[configuration.name]
+  local requests = world.requests[configuration.kind]
+  local server, url, start_ms = start(configuration, directory, requests[1])
+  load.run(url, requests, CONNECTIONS, 1) -- warm
+  local idle = server:pss()
+  local before = server:cpu()
+  local results, took = load.run(url, requests, CONNECTIONS, seconds)
+  local cpu = server:cpu() - before
+  local pss = server:pss()
+  server:stop()
+  local chain = engine.x509.parse(read(directory .. "/ca/chain.pem"))
+  load.verify(results, chain[1])
+  local best = world.best[configuration.name] or {}
+  world.best[configuration.name] = {
+    cpu_ms_per_cert = least(best.cpu_ms_per_cert, cpu / #results * 1000),
+    certs_per_s = math.max(best.certs_per_s or 0, #results / cpu),
+    per_s = math.max(best.per_s or 0, #results / took),
+    p50_ms = least(best.p50_ms, load.percentile(results, 0.5) * 1000),
+    p99_ms = least(best.p99_ms, load.percentile(results, 0.99) * 1000),
+    rss_mib = least(best.rss_mib, pss),
+    idle_mib = least(best.idle_mib, idle),
+    start_ms = least(best.start_ms, start_ms),
+  }
+end
+
+local function report(world)
+  print(("%-22s %8s %8s %6s %8s %7s %7s %7s %8s"):format("configuration",
+    "cpu ms", "floor", "ratio", "certs/s", "p50 ms", "p99 ms", "MiB",
+    "start ms"))
+  for _, configuration in ipairs(wanted()) do
+    local best = world.best[configuration.name]
+    best.floor_ms = world.floor[configuration.floor] * 1000
+    best.ratio = best.cpu_ms_per_cert / best.floor_ms
+    print(("%-22s %8.4f %8.4f %6.2f %8.0f %7.2f %7.2f %7.1f %8.1f"):format(
+      configuration.name, best.cpu_ms_per_cert, best.floor_ms, best.ratio,
+      best.certs_per_s, best.p50_ms, best.p99_ms, best.rss_mib,
+      best.start_ms))
+  end
+  print(cjson.encode(world.best))
+end
+
+local function main()
+  local issuer, token = load.issuer()
+  local world = { best = {}, directories = {}, requests = {} }
+  for kind in pairs(load.kinds) do
+    world.requests[kind] = load.requests(kind, token, 64)
+  end
+  for _, configuration in ipairs(wanted()) do
+    world.directories[configuration.name] = prepare(configuration, issuer)
+  end
+  for _ = 1, ROUNDS do
+    world.floor = world.floor or floor.measure()
+    for key, value in pairs(floor.measure()) do
+      world.floor[key] = math.min(world.floor[key], value)
+    end
+    for _, configuration in ipairs(wanted()) do
+      round(configuration, world)
+    end
+  end
+  report(world)
+  for _, directory in pairs(world.directories) do
+    os.execute("rm -rf " .. quoted(directory))
+  end
+end
+
+local status = 0
+engine.server.spawn(function()
+  local ok, message = xpcall(main, debug.traceback)
+  if not ok then
+    io.stderr:write(message, "\n")
+    status = 1
+  end
+  engine.server.stop()
+end)
+engine.server.run()
+return status
