@@ -185,6 +185,7 @@ engine.x509 = {}
 function engine.x509.parse(bytes) end
 
 --- Verifies chain[1] to chain[#chain] (the trust anchor) through the others.
+--- The second of not_after counts as past.
 ---@param chain fulcio.x509[]
 ---@param options { time: integer, usage?: "code_signing" }
 ---@return true|nil

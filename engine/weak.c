@@ -13,9 +13,23 @@ static bool is_prime(unsigned n) {
   return n > 1;
 }
 
+static BN_ULONG common_divisor(BN_ULONG a, BN_ULONG b) {
+  while (b != 0) {
+    BN_ULONG rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* Division of a long number is dear: as many primes at once as fit. */
 static bool has_small_factor(const BIGNUM *n) {
-  for (unsigned p = 2; p < PRIME_LIMIT; p++)
-    if (is_prime(p) && BN_mod_word(n, p) == 0) return true;
+  for (unsigned p = 2; p < PRIME_LIMIT;) {
+    BN_ULONG product = 1;
+    for (; p < PRIME_LIMIT && product < (BN_ULONG)-1 / PRIME_LIMIT; p++)
+      if (is_prime(p)) product *= p;
+    if (common_divisor(product, BN_mod_word(n, product)) != 1) return true;
+  }
   return false;
 }
 

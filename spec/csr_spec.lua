@@ -86,6 +86,46 @@ describe("csr.parse", function()
     end
   end)
 
+  it("names an algorithm only when every part of it is known", function()
+    local parts = openssl.children(bytes_of(by_openssl("rsa:2048")))
+    local function named(...)
+      local algorithm = der(48, table.concat({ ... }))
+      return csr.parse(pem_of(der(48, parts[1] .. algorithm
+        .. parts[3]))).algorithm
+    end
+    local pkcs1 = "\42\134\72\134\247\13\1\1"
+    local function oid(n) return der(6, pkcs1 .. string.char(n)) end
+    local null = "\5\0"
+    assert.equal("SHA256-RSA", named(oid(11), null))
+    assert.equal("SHA256-RSA", named(oid(11)))
+    assert.equal("0", named(oid(11), "\2\1\0"))
+    assert.equal("0", named(oid(99), null))
+    assert.equal("0", named())
+    assert.equal("0", named(null))
+
+    local function sha(n, more)
+      return der(48, der(6, "\96\134\72\1\101\3\4\2" .. string.char(n))
+        .. (more or null))
+    end
+    local function pss(hash, mask, salt, mask_oid)
+      return named(oid(10), der(48, der(160, hash)
+        .. der(161, der(48, (mask_oid or oid(8)) .. mask)) .. der(162, salt)))
+    end
+    assert.equal("SHA256-RSAPSS", pss(sha(1), sha(1), "\2\1\32"))
+    assert.equal("SHA256-RSAPSS", pss(sha(1, ""), sha(1), "\2\1\32"))
+    assert.equal("SHA384-RSAPSS", pss(sha(2), sha(2), "\2\1\48"))
+    assert.equal("0", pss(sha(2), sha(1), "\2\1\48"))
+    assert.equal("0", pss(sha(1), sha(1), "\2\1\31"))
+    assert.equal("0", pss(sha(4), sha(4), "\2\1\32"))
+    assert.equal("0", pss(sha(1, "\2\1\0"), sha(1), "\2\1\32"))
+    assert.equal("0", pss(sha(1), sha(1), "\2\1\32", oid(7)))
+    local sha1 = der(48, "\6\5\43\14\3\2\26" .. null)
+    assert.equal("0", pss(sha1, sha1, "\2\1\20"))
+    assert.equal("0", named(oid(10), null))
+    assert.equal("0", named(oid(10), der(48, "")))
+    assert.equal("0", named(oid(10)))
+  end)
+
   it("reads weak keys, for check to refuse", function()
     for arguments, name in pairs({
       ["ec -pkeyopt ec_paramgen_curve:P-224"] = "P-224",
