@@ -103,8 +103,8 @@ bool pkey_push_spki(lua_State *L, Slice spki);
 Slice pkey_spki(Pkey *key);
 /* SHA-1 of the subjectPublicKey bits. */
 void pkey_id(Pkey *key, unsigned char id[20]);
-/* One-shot software verify and sign. hash NULL: the key's own. pss: RSA-PSS
-** with salt length = hash length. 1 good, 0 bad; the queue is drained. */
+/* One-shot software verify. hash NULL: the key's own. pss: RSA-PSS with a
+** salt of any length, as Go takes it. 1 good, 0 bad; the queue is drained. */
 int pkey_verify_raw(EVP_PKEY *key, const char *hash, bool pss, Slice data,
                     Slice signature);
 

@@ -18,6 +18,10 @@ typedef struct KeyShape {
 } KeyShape;
 /* Never NULL; kind "unknown" for what we do not know. */
 const KeyShape *spki_shape(Slice spki);
+/* The shape of a curve or of Ed25519 by its name; NULL: none. */
+const KeyShape *spki_named(const char *name);
+void spki_put_rsa(lua_State *L, DerWriter *writer, Slice modulus,
+                  Slice exponent);
 /* The subjectPublicKey bits of any SPKI. */
 bool spki_bits(Slice spki, Slice *bits);
 /* Modulus and exponent of an RSA SPKI; bits of the modulus. */

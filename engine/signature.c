@@ -11,7 +11,7 @@ static bool set_rsa(EVP_PKEY_CTX *context, const EVP_MD *digest, bool pss) {
       EVP_PKEY_CTX_set_signature_md(context, digest) != 1)
     return false;
   return !pss ||
-    EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
+    EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_AUTO) == 1;
 }
 
 /* The hash that belongs to a key, "" for Ed25519, NULL: cannot sign. */

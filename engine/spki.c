@@ -120,6 +120,24 @@ const KeyShape *spki_shape(Slice spki) {
   return spki_rsa(spki, &modulus, &exponent) ? &RSA_SHAPE : &UNKNOWN;
 }
 
+const KeyShape *spki_named(const char *name) {
+  for (int i = 0; i < SHAPE_COUNT; i++)
+    if (strcmp(SHAPES[i].name, name) == 0) return &SHAPES[i];
+  return NULL;
+}
+
+void spki_put_rsa(lua_State *L, DerWriter *writer, Slice modulus,
+                  Slice exponent) {
+  size_t mark = der_mark(writer);
+  der_put_unsigned(L, writer, exponent);
+  der_put_unsigned(L, writer, modulus);
+  der_wrap(L, writer, DER_SEQUENCE, mark);
+  der_put_byte(L, writer, 0); /* no unused bits */
+  der_wrap(L, writer, DER_BIT_STRING, mark);
+  der_put(L, writer, (Slice){RSA_ALGORITHM, sizeof RSA_ALGORITHM});
+  der_wrap(L, writer, DER_SEQUENCE, mark);
+}
+
 /* A key of each curve without a point: copying its parameters is many
 ** times cheaper than looking the curve up by name. */
 static EVP_PKEY *templates[CURVE_COUNT];
