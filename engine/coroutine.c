@@ -110,9 +110,9 @@ int loop_suspend(lua_State *L) {
   return lua_yield(L, 0);
 }
 
-void loop_resume(lua_State *co, int arguments) {
+void loop_resume(lua_State *co, int count) {
   Task *task = task_of(co);
-  task->arguments = arguments;
+  task->arguments = count;
   if (tasks.lua_runs || loop_state() == NULL)
     task_ready(task);
   else

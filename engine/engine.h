@@ -140,10 +140,11 @@ int system_apart(lua_State *L);
 /* Tells where the command line is, so that secrets can be wiped from it. */
 void system_argv(int argc, char **argv);
 
-/* loop.c and coroutine.c: the process's event loop and the coroutines on it. Weak: absent
-** in a host without the loop, so test `loop_owns != NULL && loop_owns(L)`.
-** Where loop_owns is true, a Lua-callable function may start something
-** that ends in an event callback on loop_base, and
+/* loop.c and coroutine.c: the process's event loop, and the coroutines on
+** it. Weak: absent in a host without the loop, so test
+** `loop_owns != NULL && loop_owns(L)`. Where that is true, a Lua-callable
+** function may start something that ends in an event callback on loop_base,
+** and
 **   return loop_suspend(L);
 ** The callback later pushes values on that coroutine (the L it remembers,
 ** alive until then) and calls loop_resume(L, count): they become what the

@@ -73,12 +73,17 @@ static void listener_describe(Listener *listener) {
   }
 }
 
+static long environment_number(const char *name) {
+  const char *text = getenv(name);
+  return text == NULL ? 0 : strtol(text, NULL, 10);
+}
+
 /* A socket that the service manager opened for this port or path. */
 static int listener_activated(int port, const char *path) {
-  const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-  if (pid == NULL || count == NULL || atol(pid) != (long)getpid()) return -1;
-  for (int i = 0; i < atoi(count); i++) {
-    int fd = FIRST_ACTIVATED + i, listens = 0;
+  if (environment_number("LISTEN_PID") != (long)getpid()) return -1;
+  int end = FIRST_ACTIVATED + (int)environment_number("LISTEN_FDS");
+  for (int fd = FIRST_ACTIVATED; fd < end; fd++) {
+    int listens = 0;
     Address where = {0};
     socklen_t size = sizeof where, flag = sizeof listens;
     if (getsockname(fd, &where.any, &size) != 0) continue;
@@ -154,12 +159,13 @@ static bool is_alive(const struct sockaddr_un *where) {
 static int listen_unix(lua_State *L, Listener *listener, const char *path,
                        mode_t mode) {
   struct sockaddr_un where = {.sun_family = AF_UNIX};
-  if (path[0] != '/' || strlen(path) >= sizeof where.sun_path)
+  size_t size = strlen(path);
+  if (path[0] != '/' || size >= sizeof where.sun_path)
     return engine_fail(L, "bad_address",
                        "cannot listen on %s: not an absolute path of at "
                        "most 107 bytes",
                        path);
-  strcpy(where.sun_path, path);
+  memcpy(where.sun_path, path, size + 1);
   struct stat stat;
   if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && !is_alive(&where))
     unlink(path); /* left by a process that was killed */

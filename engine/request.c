@@ -228,8 +228,7 @@ static void run_done(void *context, lua_State *co, int status, double busy) {
   Request *request = context;
   Service *service = request->service;
   if (service->measured < MEAN_OF) service->measured++;
-  service->service_time +=
-    (busy - service->service_time) / service->measured;
+  service->service_time += (busy - service->service_time) / service->measured;
   if (status != LUA_OK) report(request, co);
   if (status != LUA_OK && request->connection != NULL && !request->answered)
     request_refuse(request, 500);

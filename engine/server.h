@@ -17,8 +17,8 @@ struct timeval loop_span(double seconds);
 lua_State *loop_state(void);
 /* server.run throws what is on top of its state's stack. */
 void loop_fail(void);
-/* coroutine.c. Told when the coroutine has ended: its results, or the error and its
-** stack, are still on co. busy: seconds for which it held the loop. */
+/* coroutine.c. Told when the coroutine has ended: its results, or the error
+** and its stack, are still on co. busy: seconds it held the loop for. */
 typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
@@ -120,6 +120,11 @@ struct Connection {
 };
 
 void service_open(Service *service);
+/* ageing.c: what `expire` is given has left its list, or joins it anew. */
+void ageing_open(Ageing *list, double seconds,
+                 void (*expire)(Connection *connection));
+/* Closes all that are in it. */
+void ageing_close(Ageing *list);
 /* Moves it to a list of its service, or to none (NULL). */
 void connection_wait(Connection *connection, Ageing *list);
 /* Nothing of a request has come: waits for the next one, or closes. */
@@ -238,12 +243,12 @@ extern const Protocol http1_protocol;
 /* Makes the pages; must have happened before a fork. */
 void shared_open(void);
 /* Frees a seat: nobody is there, and has no connections. */
-void shared_clear(int seat);
+void shared_clear(int place);
 /* This process's seat among all. */
-void shared_sit(int seat);
+void shared_sit(int place);
 /* It can do now what processes of its role (from 1) do. */
 void shared_ready(int role);
-bool shared_is_ready(int seat);
+bool shared_is_ready(int place);
 /* Adds to this process's connections and returns everybody's. */
 int shared_connections(int by);
 /* Whether another process of its role has so many fewer connections. */

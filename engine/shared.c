@@ -201,7 +201,7 @@ static int server_publish(lua_State *L) {
   write_text(bytes, size);
   atomic_store(&shared->text_size, size);
   atomic_fetch_add(&shared->version, 1);
-  lua_pushinteger(L, (lua_Integer)(version / 2 + 1));
+  lua_pushinteger(L, (lua_Integer)(version / 2) + 1);
   return 1;
 }
 
