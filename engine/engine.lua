@@ -894,74 +894,78 @@ engine.server = {}
 --- A listening socket, opened before workers are forked.
 ---@class fulcio.listener
 ---@field port integer
----@field address string "127.0.0.1:8080" or the socket's path
+---@field address string "127.0.0.1:8080", "[::1]:8080" or the socket's path
+local listener = {}
 
---- Opens a TCP listener or a unix socket.
+--- Opens a TCP listener (default 127.0.0.1, port 0: any) or a unix socket
+--- (mode 0600), or takes the one that the service manager opened for that
+--- port or path. A unix socket's file that nobody answers on is replaced.
 ---@param where { host?: string, port?: integer, unix?: string, mode?: integer }
 ---@return fulcio.listener|nil
 ---@return string? message
 ---@return string? code "in_use" "bad_address" "denied"
 function engine.server.listen(where) end
 
---- What to keep running. `on_tick` runs every second in the supervisor;
---- `grace` seconds for draining (default 10), then SIGKILL.
----@class fulcio.supervision
----@field roles { name: string, count: integer, run: fun(index: integer) }[]
----@field on_ready? fun()
----@field on_reload? fun()
----@field on_tick? fun()
----@field grace? number
+--- Closes it, and removes the file of a unix socket that this process
+--- opened; also done when collected.
+function listener:close() end
 
 --- Supervises processes until SIGTERM or SIGINT: forks each role's
---- `count` processes, replaces one that dies at once, passes SIGHUP to
---- `on_reload` in the supervisor. Each process calls `run(index)`, which
---- sets up and then calls `server.run`. Returns when all have ended.
----@param options fulcio.supervision
+--- `count` processes in the order of the roles, replaces one that dies at
+--- once (later, when it died five times within a second of its start),
+--- ends the roles in reverse order, and dies with no child left. Children
+--- obey no other process's SIGTERM. Each calls `run(index)`, which sets up
+--- and then calls `server.run`. Returns when all have ended; nil and a
+--- message when one ended by itself before all were ready.
+---@param options { roles: { name: string, count: integer, run: fun(index: integer) }[], on_ready?: fun(), on_reload?: fun(), on_tick?: fun(), on_error?: fun(trace: string), grace?: number }
+---  `on_ready`: all run their loops. `on_reload`: SIGHUP. `on_tick` runs
+---  every second. These run in the supervisor, and what they throw goes to
+---  `on_error` (default: standard error), as does what a `run` throws,
+---  in its process. `grace` seconds for draining (default 10), then SIGKILL.
 ---@return true|nil
 ---@return string? message
 function engine.server.supervise(options) end
 
---- Limits of a listener. `refuse` words an answer that the protocol layer
---- gives itself (400, 408, 413, 431, 501, 503). `same_user`: only peers of
---- our own uid.
----@class fulcio.limits
----@field max_header? integer
----@field max_body? integer
----@field request_seconds? number
----@field idle_seconds? number
----@field max_connections? integer
----@field refuse? fun(status: integer): fulcio.response
----@field on_error? fun(trace: string)
----@field same_user? boolean
-
 --- Answers HTTP on a listener in this process. `handler` runs in its own
---- coroutine; an error in it is answered 500 and logged by `on_error`.
+--- coroutine; an error in it is answered 500 and told to `on_error`. HEAD
+--- runs it too; its body is counted and not sent. When requests that wait
+--- would take more than 2 seconds to start, further ones get 503.
 ---@param listener fulcio.listener
 ---@param handler fun(request: fulcio.request): fulcio.response
----@param options? fulcio.limits
+---@param options? { max_header?: integer, max_body?: integer, request_seconds?: number, idle_seconds?: number, max_connections?: integer, refuse?: fun(status: integer): fulcio.response, on_error?: fun(trace: string), same_user?: boolean }
+---  Defaults: 16 KiB, 256 KiB, 10 s from a request's first byte until it
+---  is whole, 30 s, 10,000 in all processes together. `refuse` words an
+---  answer that the protocol layer gives itself (400, 408, 413, 417, 431,
+---  500, 501, 503, 505) and cannot wait; 503 gets `retry-after: 1` unless
+---  it has one. `same_user`: a unix socket hears only our own uid.
 function engine.server.http(listener, handler, options) end
 
 ---@class fulcio.request
 ---@field method string
 ---@field path string without the query, not decoded
 ---@field query string|nil
----@field headers table<string,string> lower-case names
+---@field headers table<string,string> lower-case names; a field that came
+---  twice is joined with ", "
 ---@field body string
----@field peer string
+---@field peer string address, or "uid:NUMBER" on a unix socket
 ---@field id integer per process
 ---@field protocol "http/1.1"|"h2"
 
 ---@class fulcio.response
----@field status integer
----@field headers? table<string,string|string[]>
+---@field status integer 200 to 599
+---@field headers? table<string,string|number|string[]> lower-case names;
+---  the engine adds date and content-length itself. `connection = "close"`
+---  ends an HTTP/1 connection.
 ---@field body? string
 ---@field trailers? table<string,string> HTTP/2 only
 
---- Starts a coroutine on the loop.
+--- Starts a coroutine on the loop. What it throws goes to `on_error`, or
+--- out of `server.run` when there is none.
 ---@param run fun()
-function engine.server.spawn(run) end
+---@param on_error? fun(trace: string)
+function engine.server.spawn(run, on_error) end
 
---- Sleeps in a coroutine of ours.
+--- Sleeps, in a coroutine of ours; blocks elsewhere.
 ---@param seconds number
 function engine.server.sleep(seconds) end
 
@@ -972,15 +976,18 @@ function engine.server.signal() end
 ---@class fulcio.signal
 local signal = {}
 
---- Waits until `wake`; false when `seconds` passed first.
+--- Waits until `wake`; false when `seconds` passed first. Throws outside a
+--- coroutine of ours.
 ---@param seconds? number
 ---@return boolean woken
 function signal:wait(seconds) end
 
---- Resumes everyone who waits.
+--- Resumes everyone who waits, in order, in the loop's next turn.
 function signal:wake() end
 
---- Runs the loop until the process is told to stop and has drained.
+--- Runs the loop until the process is told to stop (`stop`, SIGTERM, SIGINT)
+--- and has drained: requests are finished, idle connections closed, spawned
+--- coroutines left where they are.
 function engine.server.run() end
 
 --- Asks this process's loop to drain and end.
@@ -990,8 +997,9 @@ function engine.server.stop() end
 ---@return boolean
 function engine.server.stopping() end
 
---- Adds to a shared counter, made on first use; all processes see it.
----@param key string
+--- Adds to a shared counter, made on first use; all processes see it. There
+--- are 4,096; a key beyond them is not counted.
+---@param key string 1 to 240 bytes
 ---@param by? number default 1
 function engine.server.count(key, by) end
 
