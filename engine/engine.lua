@@ -895,7 +895,7 @@ engine.server = {}
 ---@class fulcio.listener
 ---@field port integer
 ---@field address string "127.0.0.1:8080", "[::1]:8080" or the socket's path
-local listener = {}
+local Listener = {}
 
 --- Opens a TCP listener (default 127.0.0.1, port 0: any) or a unix socket
 --- (mode 0600), or takes the one that the service manager opened for that
@@ -908,7 +908,20 @@ function engine.server.listen(where) end
 
 --- Closes it, and removes the file of a unix socket that this process
 --- opened; also done when collected.
-function listener:close() end
+function Listener:close() end
+
+--- What to keep running. `on_ready`: all run their loops. `on_reload`:
+--- SIGHUP. `on_tick` runs every second. These run in the supervisor, and
+--- what they throw goes to `on_error` (default: standard error), as does
+--- what a `run` throws, in its process. `grace` seconds for draining
+--- (default 10), then SIGKILL.
+---@class fulcio.supervision
+---@field roles { name: string, count: integer, run: fun(index: integer) }[]
+---@field on_ready? fun()
+---@field on_reload? fun()
+---@field on_tick? fun()
+---@field on_error? fun(trace: string)
+---@field grace? number
 
 --- Supervises processes until SIGTERM or SIGINT: forks each role's
 --- `count` processes in the order of the roles, replaces one that dies at
@@ -917,14 +930,26 @@ function listener:close() end
 --- obey no other process's SIGTERM. Each calls `run(index)`, which sets up
 --- and then calls `server.run`. Returns when all have ended; nil and a
 --- message when one ended by itself before all were ready.
----@param options { roles: { name: string, count: integer, run: fun(index: integer) }[], on_ready?: fun(), on_reload?: fun(), on_tick?: fun(), on_error?: fun(trace: string), grace?: number }
----  `on_ready`: all run their loops. `on_reload`: SIGHUP. `on_tick` runs
----  every second. These run in the supervisor, and what they throw goes to
----  `on_error` (default: standard error), as does what a `run` throws,
----  in its process. `grace` seconds for draining (default 10), then SIGKILL.
+---@param options fulcio.supervision
 ---@return true|nil
 ---@return string? message
 function engine.server.supervise(options) end
+
+--- Limits of a listener. Defaults: 16 KiB, 256 KiB, 10 s from a request's
+--- first byte until it is whole, 30 s, 10,000 in all processes together.
+--- `refuse` words an answer that the protocol layer gives itself (400, 408,
+--- 413, 417, 431, 500, 501, 503, 505) and cannot wait; 503 gets
+--- `retry-after: 1` unless it has one. `same_user`: a unix socket hears
+--- only our own uid.
+---@class fulcio.limits
+---@field max_header? integer
+---@field max_body? integer
+---@field request_seconds? number
+---@field idle_seconds? number
+---@field max_connections? integer
+---@field refuse? fun(status: integer): fulcio.response
+---@field on_error? fun(trace: string)
+---@field same_user? boolean
 
 --- Answers HTTP on a listener in this process. `handler` runs in its own
 --- coroutine; an error in it is answered 500 and told to `on_error`. HEAD
@@ -932,12 +957,7 @@ function engine.server.supervise(options) end
 --- would take more than 2 seconds to start, further ones get 503.
 ---@param listener fulcio.listener
 ---@param handler fun(request: fulcio.request): fulcio.response
----@param options? { max_header?: integer, max_body?: integer, request_seconds?: number, idle_seconds?: number, max_connections?: integer, refuse?: fun(status: integer): fulcio.response, on_error?: fun(trace: string), same_user?: boolean }
----  Defaults: 16 KiB, 256 KiB, 10 s from a request's first byte until it
----  is whole, 30 s, 10,000 in all processes together. `refuse` words an
----  answer that the protocol layer gives itself (400, 408, 413, 417, 431,
----  500, 501, 503, 505) and cannot wait; 503 gets `retry-after: 1` unless
----  it has one. `same_user`: a unix socket hears only our own uid.
+---@param options? fulcio.limits
 function engine.server.http(listener, handler, options) end
 
 ---@class fulcio.request
