@@ -509,3 +509,45 @@ describe("issuers over TLS", function()
     assert.is_truthy(ask(match))
   end)
 end)
+
+-- Run by the program itself: 50 coroutines of one loop, one real issuer.
+local LOOP = [[
+local engine = require("fulcio.engine")
+local issuers = require("fulcio.issuers")
+local url, kid = ...
+local asked, got = 0, 0
+local cache = issuers.new({
+  server = engine.server, development = true,
+  request = function(request)
+    asked = asked + 1
+    return engine.http.request(request)
+  end,
+})
+for _ = 1, 50 do
+  engine.server.spawn(function()
+    local keys = cache:keys(url, { exact = true }, nil, "ES256")
+    if keys then got = got + 1 end
+    cache:keys(url, { exact = true }, kid, "ES256")
+    if got == 50 then engine.server.stop() end
+  end)
+end
+engine.server.run()
+print(("%d of 50 with %d fetches"):format(got, asked))
+]]
+
+describe("issuers on the loop", function()
+  it("fetch once for all requests of a process", function()
+    local file = os.tmpname()
+    engine.system.write(file, LOOP)
+    local fulcio = (os.getenv("BUILD") or "build") .. "/fulcio"
+    local server = process.start({ fulcio, "run",
+      "examples/issuer/issuer.lua", "--port", "0" })
+    local url = server:wait_for("issuer (%S+)")
+    local program = process.start({ fulcio, "run", file, url, "x" })
+    local got, asked = program:wait_for("(%d+) of 50 with (%d+) fetches")
+    process.stop_all()
+    os.remove(file)
+    assert.equal("50", got)
+    assert.is_true(tonumber(asked) <= 4)
+  end)
+end)

@@ -200,7 +200,7 @@ end
 
 local function number(value)
   if value % 1 == 0 and value < 1e15 then return ("%d"):format(value) end
-  return ("%.9g"):format(value)
+  return ("%.14g"):format(value)
 end
 
 local function braces(text)
