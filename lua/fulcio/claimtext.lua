@@ -207,6 +207,7 @@ end
 --- Calls `visit` with the name of every claim that a node may read.
 function M.each_claim(node, visit)
   if node.claim then visit(node.claim) end
+  for _, name in ipairs(node.reads or {}) do visit(name) end
   for _, part in ipairs(node) do
     if type(part) == "table" then M.each_claim(part, visit) end
   end

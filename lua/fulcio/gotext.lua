@@ -163,6 +163,18 @@ local function fill_nothing(_, env)
     :format(env.claims.iss))
 end
 
+-- The names of the claims in a tree or list of trees, in order.
+local function names_in(tree, found)
+  found = found or {}
+  if tree.name then found[#found + 1] = tree.name end
+  for _, list in ipairs({ tree, tree.arguments or {}, tree.yes or {},
+                          tree.no or {} }) do
+    for _, inner in ipairs(list) do names_in(inner, found) end
+  end
+  if tree.test then names_in(tree.test, found) end
+  return found
+end
+
 --- The node of a template: `form` is what an importer writes in the place
 --- of a text, { word = "go", template, extension, list }.
 function M.node(form)
@@ -170,7 +182,8 @@ function M.node(form)
   if form.template == "" then fill = fill_nothing end
   if form.list then fill = fill_template end
   return { kind = "go", fill = fill, template = form.template,
-           extension = form.extension, list = form.list }
+           extension = form.extension, list = form.list,
+           reads = form.list and names_in(form.list) or { form.template } }
 end
 
 --- Reads a template of Fulcio's, or a bare claim: a form, or nil and a

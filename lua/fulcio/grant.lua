@@ -28,9 +28,24 @@ local function refuse(policy, field, problem)
   })
 end
 
-local function invalid(policy, field, node, why)
+-- The claims that a bad text was made of: the one that is bad by itself,
+-- else all that the token has, in one text.
+local function blame(node, env)
+  local names, seen = {}, {}
+  local culprit
+  claimtext.each_claim(node, function(name)
+    local value = claimvalue.find(env.claims, name)
+    if seen[name] or env.set[name] or value == nil then return end
+    seen[name] = true
+    names[#names + 1] = name
+    if unfit(tostring(value)) then culprit = culprit or name end
+  end)
+  return culprit or names[1] and table.concat(names, ", ")
+end
+
+local function invalid(policy, field, node, env, why)
   return refuse(policy, field, { code = "claim_invalid", why = why,
-                                 claim = claimtext.first(node) })
+                                 claim = blame(node, env) })
 end
 
 -- Fills one field: nil alone when it says nothing.
@@ -41,7 +56,7 @@ local function text_of(policy, field, node, env)
     return nil
   end
   local why = unfit(text)
-  if why then return invalid(policy, field, node, why) end
+  if why then return invalid(policy, field, node, env, why) end
   return text
 end
 
@@ -50,7 +65,7 @@ local function needed(policy, field, node, env)
   local text, refused = text_of(policy, field, node, env)
   if refused then return nil, refused end
   if not text or text == "" then
-    return invalid(policy, field, node, "leaves an empty " .. field)
+    return invalid(policy, field, node, env, "leaves an empty " .. field)
   end
   return text
 end
@@ -74,9 +89,8 @@ local function name_of(policy, env)
   if not text then return nil, refused end
   local name, why, encoding = san.name(kind, text)
   if name then return name end
-  return nil, refusal("claim_invalid", {
-    client = { claim = claimtext.first(node) },
-    log = { policy = policy.name, field = "san", detail = why },
+  return refuse(policy, "san", {
+    code = "claim_invalid", claim = blame(node, env), why = why,
     message = (encoding or policy.mapping) and why or nil,
   })
 end
