@@ -685,13 +685,18 @@ engine.http = {}
 ---@field timeout? number
 ---@field max_body? integer
 ---@field ca_file? string
+---@field ca_pem? string
 ---@field unix_socket? string
 ---@field addresses? "any"|"public"
 
---- One HTTP exchange. Redirects are returned, not followed. `timeout` is
---- for everything together. `ca_file` and `ca_pem` (PEM text) stand
---- instead of the system's authorities. `addresses = "public"` refuses
---- private, loopback, link-local and metadata addresses after DNS.
+--- One HTTP exchange, with http or https as the URL says. Redirects are
+--- returned, not followed. `timeout` (seconds, default 5) is for everything
+--- together; `max_body` is 256 KiB unless given. `ca_file` and `ca_pem`
+--- (PEM text) stand instead of the system's authorities. `addresses =
+--- "public"`: https only, no proxy, and the very address connected to must
+--- not be private, loopback, link-local or a cloud's metadata. Elsewhere
+--- the environment's proxies are used, but never for loopback. Header
+--- names of the answer are in lower case.
 ---@param request fulcio.exchange
 ---@return { status: integer, headers: table<string,string>, body: string }|nil
 ---@return string? message
@@ -1048,15 +1053,17 @@ function engine.server.published(known) end
 local store = {}
 engine.store = {}
 
---- Opens or makes it. Held by one process: another gets "locked".
+--- Opens or makes it, mode 0600. Held by one process: another waits 2 s
+--- for it to end, then gets "locked".
 ---@param file string
 ---@return fulcio.store|nil
 ---@return string? message
 ---@return string? code "locked" "no_file" "corrupt"
 function engine.store.open(file) end
 
---- Runs statements without results. Strings bind as BLOB, whole numbers
---- as INTEGER, nil as NULL.
+--- Runs statements, one or several, without results; `...` are the
+--- parameters of the first. Strings bind as BLOB, whole numbers as INTEGER,
+--- nil as NULL.
 ---@param sql string
 ---@param ... any
 ---@return integer|nil changes

@@ -7,12 +7,12 @@ local modules = ("package.path, package.cpath = %q, %q\n"):format(
   package.path, package.cpath)
 
 -- A Lua text in a process of its own.
-local function child(text, words)
+local function child(text, words, environment)
   local all = words or {}
   for _, word in ipairs({ "lua5.4", "-e", modules .. text }) do
     all[#all + 1] = word
   end
-  return process.start(all)
+  return process.start(all, environment)
 end
 
 -- Answers as the path says, on TCP and on a unix socket.
@@ -300,6 +300,35 @@ describe("http on the loop", function()
   end)
 end)
 
+describe("http and the environment's proxies", function()
+  it("asks them for strangers, never for loopback or for addresses that "
+    .. "must be public", function()
+    local proxied = child(([[
+      local http = require("fulcio.engine").http
+      local function try(request)
+        local answer, message, code = http.request(request)
+        print(code or answer.status, message)
+      end
+      try({ url = "%s/teapot" })
+      try({ url = "http://log/teapot", unix_socket = %q })
+      try({ url = "http://name.invalid/" })
+      try({ url = "https://10.0.0.1/", addresses = "public" })
+      print("end")
+    ]]):format(base, directory .. "/s"), nil, {
+      http_proxy = "http://127.0.0.1:1", https_proxy = "http://127.0.0.1:1",
+      all_proxy = "http://127.0.0.1:1" })
+    proxied:wait_for("end")
+    local said = {}
+    for line in proxied:output():gmatch("[^\n]+") do
+      said[#said + 1] = line
+    end
+    assert.equal("418\tnil", said[1])
+    assert.equal("418\tnil", said[2])
+    assert.matches("^refused\t.*127.0.0.1 port 1 ", said[3])
+    assert.matches("^bad_address\t", said[4])
+  end)
+end)
+
 describe("http over TLS", function()
   local tls, port
 
@@ -321,6 +350,17 @@ describe("http over TLS", function()
   it("trusts the CA file it is given", function()
     local answer = assert(get("localhost", directory .. "/cert"))
     assert.equal(200, answer.status)
+  end)
+
+  it("trusts the CA text it is given", function()
+    local file = assert(io.open(directory .. "/cert"))
+    local pem = file:read("a")
+    file:close()
+    local url = ("https://localhost:%s/"):format(port)
+    assert.equal(200,
+      engine.http.request({ url = url, ca_pem = pem }).status)
+    assert.equal("tls",
+      select(3, engine.http.request({ url = url, ca_pem = "none" })))
   end)
 
   it("refuses other certificates, names, and files that are not there",
