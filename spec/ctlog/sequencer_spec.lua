@@ -1,4 +1,5 @@
 local engine = require("fulcio.engine")
+local metrics = require("fulcio.metrics")
 local transparency = require("spec.transparency")
 
 describe("the log's sequencer", function()
@@ -30,6 +31,24 @@ describe("the log's sequencer", function()
     log:fill(100)
     assert.equal(100, log:get("get-sth").tree_size)
     assert.is_true(commits <= 3, commits .. " commits")
+  end)
+
+  it("counts entries and commits", function()
+    local function total(name)
+      return tonumber(metrics.text():match("\n" .. name .. " (%d+)")) or 0
+    end
+    local entries = "fulcio_ctlog_entries_total"
+    local good = 'fulcio_ctlog_commits_total{result="ok"}'
+    local bad = 'fulcio_ctlog_commits_total{result="failed"}'
+    local before = { total(entries), total(good), total(bad) }
+    log:fill(3)
+    intercept(function(sql)
+      if sql == "COMMIT" then return nil, "broken", "failed" end
+    end)
+    log:on_loop(function() log:add(log.ca:precertificate()) end)
+    assert.equal(before[1] + 3, total(entries))
+    assert.is_true(total(good) > before[2])
+    assert.equal(before[3] + 1, total(bad))
   end)
 
   it("answers a duplicate with the first SCT, byte for byte", function()

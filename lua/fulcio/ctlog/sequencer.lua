@@ -6,6 +6,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local lookup = require("fulcio.ctlog.lookup")
+local metrics = require("fulcio.metrics")
 
 -- Submissions that may wait; more are told to come back.
 local MAX_WAITING = 4096
@@ -61,9 +62,10 @@ local function commit(self, batch)
   local ok, message, code = sign(self, batch, timestamp)
   if ok then ok, message, code = self.ledger:append(batch, timestamp) end
   if ok then
-    engine.server.count("ctlog_commits_total")
-    engine.server.count("ctlog_entries_total", #batch)
+    metrics.count("fulcio_ctlog_commits_total", "ok")
+    for _ = 1, #batch do metrics.count("fulcio_ctlog_entries_total") end
   else
+    metrics.count("fulcio_ctlog_commits_total", "failed")
     batch.message, self.trouble = message, message
     self.next_commit = engine.system.monotonic() + PAUSE
     log.error("entries were not committed",
