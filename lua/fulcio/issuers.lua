@@ -35,6 +35,10 @@ local function take(from, now)
   return true
 end
 
+local function give_back(to)
+  to.level = math.min(to.capacity, to.level + 1)
+end
+
 local function read_file(path)
   local file = io.open(path, "rb")
   if not file then return nil end
@@ -197,6 +201,28 @@ local function ready(self, entry)
     issuer = entry.issuer, error = entry.failure or "took too long" } })
 end
 
+-- Asks the issuer again, when it may be asked. A fetch that was under way
+-- already may have missed what is new, so that its end is not the last word.
+local function newer_keys(self, entry, kid, algorithm, again)
+  local details = { issuer = entry.issuer, kid = kid }
+  for _ = 1, 2 do
+    local joined = flight_of(self, entry)
+    if not joined and not take(entry.refetches, self.clock()) then
+      details.limited = true
+      break
+    end
+    refresh_and_wait(self, entry, false)
+    local keys = discovery.pick(entry.keyset, kid, algorithm)
+    if keys[1] then
+      -- Only what was asked in vain counts: rotation is not abuse.
+      if not joined and not again then give_back(entry.refetches) end
+      return keys
+    end
+    if not joined then break end
+  end
+  return nil, refusal("unknown_key", { log = details })
+end
+
 --- The public keys that may have signed a token of this issuer with this
 --- `kid` (nil: it names none) and algorithm; nil and a refusal when there
 --- are none. `match` is what the policies know of the issuer. `again`: the
@@ -214,14 +240,9 @@ function Issuers:keys(issuer, match, kid, algorithm, again)
   end
   local keys = discovery.pick(entry.keyset, kid, algorithm)
   if keys[1] and not again then return keys end
-  if flight_of(self, entry) or take(entry.refetches, self.clock()) then
-    refresh_and_wait(self, entry, false)
-    keys = discovery.pick(entry.keyset, kid, algorithm)
-  elseif again then
-    return nil
-  end
-  if keys[1] then return keys end
-  return nil, refusal("unknown_key", { log = { issuer = issuer, kid = kid } })
+  keys, refused = newer_keys(self, entry, kid, algorithm, again)
+  if keys then return keys end
+  return nil, not again and refused or nil
 end
 
 local M = {}
