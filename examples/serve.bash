@@ -28,7 +28,8 @@ trap 'kill -TERM "${children[@]}" 2>/dev/null' TERM INT
 "$program" run examples/issuer/issuer.lua --port "$issuer_port" \
   --keys "$data/issuer" &
 children+=($!)
-"$program" serve --development --ca fileca --data-dir "$data" \
+"$program" serve --development --ca fileca \
+  --data-dir "$(realpath "$data")" \
   --fileca-cert "$data/ca/chain.pem" --fileca-key "$data/ca/key.pem" \
   --policies "$data/policies" --host 127.0.0.1 --port "$port" \
   --grpc-host 127.0.0.1 --grpc-port "${GRPC_PORT:-5554}" \

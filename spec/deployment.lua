@@ -57,9 +57,9 @@ local function command(self)
     "--policies", self.directory .. "/policies",
     "--data-dir", self.directory .. "/data",
     "--host", "127.0.0.1", "--grpc-host", "127.0.0.1", "--grpc-port", "0",
-    "--port", tostring(self.ports.http),
-    "--metrics-port", tostring(self.ports.metrics),
-    "--ctlog-port", tostring(self.ports.ctlog) }
+    "--port", ("%d"):format(self.ports.http),
+    "--metrics-port", ("%d"):format(self.ports.metrics),
+    "--ctlog-port", ("%d"):format(self.ports.ctlog) }
   for _, flag in ipairs(self.flags) do words[#words + 1] = flag end
   return words
 end
@@ -74,8 +74,8 @@ function Deployment:wait(seconds)
     local text = engine.system.stat(file) and deployment.read(file)
     if text and text:find("}") then
       self.ports = cjson.decode(text)
-      self.fulcio = "http://127.0.0.1:" .. self.ports.http
-      self.log = "http://127.0.0.1:" .. self.ports.ctlog
+      self.fulcio = ("http://127.0.0.1:%d"):format(self.ports.http)
+      self.log = ("http://127.0.0.1:%d"):format(self.ports.ctlog)
     end
     if not self.ca:running() or os.time() > last then
       error("it does not serve:\n" .. self.ca:output(), 2)
