@@ -375,6 +375,11 @@ describe("issuers beside requests", function()
     assert.equal(64, got)
     assert.equal(1, issuer:count(JWKS))
     assert.equal(1, issuer:count(DISCOVERY))
+    -- Only one of them has used up a fetch.
+    issuer:add("new", "ES256", new)
+    server.spawn(function() got = cache:keys(URL, exact, "new", "ES256") end)
+    answer_all()
+    assert.equal(new:spki(), got[1]:spki())
   end)
 
   it("refetches once for all who ask for unknown keys", function()

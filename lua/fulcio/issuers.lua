@@ -192,7 +192,7 @@ local function ready(self, entry)
     end
     return true
   end
-  take(entry.refetches, now)
+  if not flight_of(self, entry) then take(entry.refetches, now) end
   refresh_and_wait(self, entry, true)
   if entry.keyset and self.clock() - entry.refreshed <= STALE then
     return true
