@@ -162,7 +162,7 @@ san: test-deps
 	@printf '#!/bin/sh\nLD_PRELOAD="%s" exec /usr/bin/lua5.4 "$$@"\n' \
 	  "$(RUNTIME)" >$(SAN)/bin/lua5.4
 	@chmod +x $(SAN)/bin/lua5.4
-	@BUILD=$(SAN) PATH="$(CURDIR)/$(SAN)/bin:$$PATH" \
+	@BUILD=$(SAN) ROUNDS=$(or $(ROUNDS),10) PATH="$(CURDIR)/$(SAN)/bin:$$PATH" \
 	  $(SAN)/fulcio run /usr/bin/busted --output=spec/summary.lua $(SPEC)
 
 # Checks ---------------------------------------------------------------

@@ -37,11 +37,16 @@ children+=($!)
   --ctlog-port "${LOG_PORT:-6962}" &
 children+=($!)
 
-serving() (
-  exec 3<>"/dev/tcp/127.0.0.1/$port" &&
-    printf 'GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' \
-      "127.0.0.1:$port" >&3 && grep -q '"SERVING"' <&3
+# Whether what listens on a port answers a path with a word.
+answers() (
+  exec 3<>"/dev/tcp/127.0.0.1/$1" &&
+    printf 'GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' \
+      "$2" "127.0.0.1:$1" >&3 && timeout 2 grep -q "$3" <&3
 ) 2>/dev/null
+
+serving() {
+  answers "$port" /healthz '"SERVING"' && answers "$issuer_port" /keys '"kid"'
+}
 
 alive() { kill -0 "${children[0]}" && kill -0 "${children[1]}"; } 2>/dev/null
 
