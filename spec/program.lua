@@ -74,8 +74,10 @@ function Process:expect(pattern)
   return table.unpack(found)
 end
 
+--- Whether it runs: one that has ended and nobody waited for does not.
 function Process:alive()
-  return os.execute(("kill -0 %d 2>/dev/null"):format(self.pid)) == true
+  local stat = M.read(("/proc/%d/stat"):format(self.pid))
+  return stat ~= nil and not stat:find("^%d+ %b() Z")
 end
 
 function Process:signal(name)

@@ -91,7 +91,7 @@ local M = {}
 --- A v2 request (CreateSigningCertificateRequest). Throws a refusal when
 --- the body is none.
 function M.v2(request)
-  local body = request.body
+  local body = request.body or ""
   local object = parse(body)
   one_of(object, body)
   local credentials = message(object, "credentials", body) or {}
@@ -110,7 +110,7 @@ end
 --- A v1 request, of older clients. Throws a refusal when the body is none,
 --- or has no key: v1 looks for it before the token.
 function M.v1(request)
-  local body = request.body
+  local body = request.body or ""
   local object = parse(body)
   local public = message(object, "publicKey", body)
   local csr = bytes(object, "certificateSigningRequest", body)

@@ -74,11 +74,13 @@ local M = {}
 --- csr. The answer has `chain` (PEM texts without final newline, leaf
 --- first) and `embedded`: whether the leaf has its SCT in it.
 function M.issue(context, asked)
-  local ca, now, at = context.ca, engine.system.now(), monotonic()
-  local claims = assert(token.verify(asked.token, context.policies,
-                                     context.issuers, now))
+  -- A reload while we wait changes nothing for this request.
+  local ca, policies = context.ca, context.policies
+  local now, at = engine.system.now(), monotonic()
+  local claims = assert(token.verify(asked.token, policies, context.issuers,
+                                     now))
   at = lap("token", at)
-  local grant = step(claims, context.policies:decide(claims))
+  local grant = step(claims, policies:decide(claims))
   at = lap("policy", at)
   local key = step(claims, proof.verify(asked, grant, context.algorithms))
   lap("proof", at)

@@ -113,7 +113,7 @@ end
 
 --- Answers until it is told to stop.
 function M.run(world, listeners)
-  if world.ca.start then world.ca:start() end
+  world.ca:start()
   local context = M.context(world)
   local options = world.options
   engine.server.http(listeners.http, function(request)

@@ -7,6 +7,11 @@ local engine = require("fulcio.engine")
 local Software = {}
 Software.__index = Software
 
+--- Begins in a worker, which has the key already.
+function Software:start()
+  return self
+end
+
 --- Signs a TBSCertificate: DER; nil, message, code.
 function Software:sign(tbs)
   return engine.draft.sign(tbs, self.key)

@@ -1,0 +1,93 @@
+local authority = require("spec.ca.authority")
+local engine = require("fulcio.engine")
+local file = require("fulcio.ca.file")
+local json = require("fulcio.json")
+local log = require("fulcio.log")
+local policyset = require("fulcio.policyset")
+local worker = require("fulcio.worker")
+
+local POLICY = [[
+return {
+  issuer = "https://%s.example", audience = "sigstore", must = anyone,
+  san = { email = "{email}" },
+}
+]]
+
+local function sources(name)
+  return { { name = "a.lua", text = POLICY:format(name) } }
+end
+
+describe("worker", function()
+  local directory, remove, world, context, lines
+
+  before_each(function()
+    lines = {}
+    log.open({ mode = "prod", write = function(line)
+      lines[#lines + 1] = line
+    end })
+    directory, remove = authority.directory()
+    local options = authority.files(directory, { authority.pair() })
+    world = { options = options, generation = select(2,
+                engine.server.published()), ca = assert(file.open(options)),
+              sources = sources("first") }
+    world.sources.revision = 0
+    world.policies = assert(policyset.load(world.sources, options))
+    context = worker.context(world)
+  end)
+
+  after_each(function()
+    log.open({ mode = "prod" })
+    remove()
+  end)
+
+  local function publish(chain, name, revision)
+    engine.server.publish(json.encode({
+      chain = chain, sources = sources(name), revision = revision }))
+    worker.refresh(context)
+  end
+
+  it("begins with what the supervisor has loaded", function()
+    worker.refresh(context)
+    assert.equal(world.ca, context.ca)
+    assert.equal(world.policies, context.policies)
+    assert.is_nil(context.log)
+  end)
+
+  it("takes new policies from their texts", function()
+    publish(world.ca.pem, "second", 1)
+    assert.is_truthy(context.policies:match("https://second.example"))
+    assert.is_nil(context.policies:match("https://first.example"))
+    assert.equal(world.ca, context.ca)
+  end)
+
+  it("takes policies and chain only when they are new", function()
+    publish(world.ca.pem, "second", 0)
+    assert.equal(world.policies, context.policies)
+    assert.equal(world.ca, context.ca)
+    assert.same({}, lines)
+  end)
+
+  it("takes a new chain with the key of the file", function()
+    authority.files(directory, { authority.pair() })
+    local new = assert(file.open(world.options))
+    publish(new.pem, "first", 0)
+    assert.equal(new.pem, context.ca.pem)
+    assert.equal(new.chain[1]:pkey():spki(), context.ca.key:spki())
+  end)
+
+  it("keeps its CA when the key does not fit yet", function()
+    local other = authority.pair()
+    publish(other.certificate.pem, "first", 0)
+    assert.equal(world.ca, context.ca)
+    assert.matches("the CA stays as it was", lines[1], 1, true)
+  end)
+
+  it("keeps its policies when it cannot load new ones", function()
+    engine.server.publish(json.encode({
+      chain = world.ca.pem, revision = 1,
+      sources = { { name = "a.lua", text = "return {}" } } }))
+    worker.refresh(context)
+    assert.equal(world.policies, context.policies)
+    assert.matches("the policies stay as they were", lines[1], 1, true)
+  end)
+end)
