@@ -7,11 +7,14 @@
 
 /* A queue that would take longer than this is full. */
 #define MAX_WAIT 2.0
-/* How long queued requests run before sockets are looked at again: at
-** least as long as the sockets took, within these bounds. */
+/* How long queued requests run before sockets are looked at again, as a
+** multiple of what the sockets took, and its bounds: those who hammer on
+** a full queue cannot stop it. */
+#define SLICE 3
 #define MIN_SLICE 0.002
 #define MAX_SLICE 0.050
-#define MEAN_OF 16 /* requests */
+#define MEAN_WEIGHT (1.0 / 16)
+#define INTERVAL_WEIGHT (1.0 / 256) /* sockets come between some of them */
 /* Bodies that one process holds; more are refused. */
 #define MAX_BODIES (64u << 20)
 
@@ -20,6 +23,8 @@ static struct {
   struct event *runner;
   struct event_base *base; /* the runner's */
   double rested;           /* when the last slice ended */
+  double started;          /* the last request, if others waited; 0: none did */
+  double interval;         /* mean seconds between two starts while some wait */
   uint64_t ids;
   size_t bodies;
 } queue;
@@ -227,8 +232,7 @@ static int run(lua_State *L) {
 static void run_done(void *context, lua_State *co, int status, double busy) {
   Request *request = context;
   Service *service = request->service;
-  if (service->measured < MEAN_OF) service->measured++;
-  service->service_time += (busy - service->service_time) / service->measured;
+  service->service_time += (busy - service->service_time) * MEAN_WEIGHT;
   if (status != LUA_OK) report(request, co);
   if (status != LUA_OK && request->connection != NULL && !request->answered)
     request_refuse(request, 500);
@@ -263,15 +267,23 @@ static void queue_arm(void) {
   if (!evtimer_pending(queue.runner, NULL)) evtimer_add(queue.runner, &now);
 }
 
+static void queue_measure(void) {
+  double now = loop_clock();
+  if (queue.started > 0)
+    queue.interval += (now - queue.started - queue.interval) * INTERVAL_WEIGHT;
+  queue.started = queue.first != NULL ? now : 0;
+}
+
 static void queue_run(evutil_socket_t fd, short what, void *context) {
   (void)fd, (void)what, (void)context;
-  double start = loop_clock(), slice = start - queue.rested;
+  double start = loop_clock(), slice = (start - queue.rested) * SLICE;
   if (slice < MIN_SLICE) slice = MIN_SLICE;
   if (slice > MAX_SLICE) slice = MAX_SLICE;
   while (queue.first != NULL && loop_clock() - start < slice) {
     Request *request = queue.first;
     queue.first = request->next;
     if (queue.first == NULL) queue.end = &queue.first;
+    queue_measure();
     request_start(request);
   }
   queue.rested = loop_clock();
@@ -286,7 +298,9 @@ void request_submit(Request *request) {
   Service *service = request->service;
   request->id = ++queue.ids;
   request->arrived = loop_clock();
-  if (service->queued * service->service_time > MAX_WAIT) {
+  double each = service->service_time > queue.interval ? service->service_time
+                                                       : queue.interval;
+  if (service->queued * each > MAX_WAIT) {
     request_refuse(request, 503);
     return;
   }

@@ -97,7 +97,6 @@ typedef struct Service {
   Ageing idle, reading, leaving;
   int queued;          /* requests that have not started */
   double service_time; /* mean seconds of the loop that one takes */
-  int measured;        /* how many that is the mean of */
   struct Service *next;
 } Service;
 
