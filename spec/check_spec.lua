@@ -1,113 +1,165 @@
-local process = require("spec.process")
+local check = require("fulcio.check")
 
-local HERE = os.getenv("PWD")
+local GOOD = [[
+return {
+  issuer = "https://issuer.example.com",
+  audience = "sigstore",
+  must = anyone,
+  provider = "email",
+}
+]]
 
--- What a check says of a tree that holds these files, as a list of lines,
--- and whether it was content.
-local function check(name, files)
-  local directory = process.directory()
-  for path, text in pairs(files) do
-    local folder = path:match("^(.*)/")
-    if folder then os.execute("mkdir -p " .. directory .. "/" .. folder) end
-    local file = assert(io.open(directory .. "/" .. path, "w"))
-    file:write(text)
-    file:close()
+local dir
+
+local function write(name, text)
+  local file = assert(io.open(dir .. "/" .. name, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function sink()
+  local out = { text = "" }
+  function out:write(...)
+    self.text = self.text .. table.concat({ ... })
   end
-  local pipe = io.popen(("cd %s && BUILD=%s/build lua5.4 %s/spec/check/%s.lua"
-    .. " 2>&1"):format(directory, HERE, HERE, name))
-  local found = {}
-  for line in pipe:lines() do found[#found + 1] = line end
-  local content = pipe:close() == true
-  os.execute("rm -rf " .. directory)
-  return found, content
+  return out
 end
 
-local function finds(expected, name, files)
-  files.Makefile = files.Makefile or "all:\n"
-  local found, content = check(name, files)
-  assert.same(expected, found)
-  assert.equal(#expected == 0, content)
+-- Exit status, standard output, standard error.
+local function run(...)
+  local stdout, stderr = sink(), sink()
+  local status = check.run({ ... }, stdout, stderr)
+  return status, stdout.text, (stderr.text:gsub(dir, "DIR"))
 end
 
-local function lines(text, n) return (text .. "\n"):rep(n) end
-
-describe("make check", function()
-  it("finds functions of more than 60 lines, C", function()
-    local good = "static int good(int x) {\n" .. lines("  x++;", 58) .. "}\n"
-    finds({}, "lengths", { ["engine/a.c"] = good })
-    finds({ "engine/a.c:2: bad has 61 lines, at most 60 are read with ease" },
-      "lengths", { ["engine/a.c"] = "\nint bad(int x,\n  int y) {\n"
-        .. lines("  x++;", 58) .. "}\n" .. good })
+describe("check", function()
+  before_each(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute("mkdir -p " .. dir .. "/providers"))
   end)
 
-  it("finds functions of more than 60 lines, Lua", function()
-    local function text(n)
-      return "--- A.\nlocal function f(x)\n  -- if do\n  if x then x = 1\n"
-        .. "  elseif y then x = [[ if ]] else x = \"do \\\" do\" end\n"
-        .. lines("  f()", n) .. "end\n"
+  after_each(function()
+    os.execute("rm -r " .. dir)
+  end)
+
+  it("has nothing to say of good policies", function()
+    write("a.lua", GOOD)
+    local status, out, err = run(dir)
+    assert.equal(0, status)
+    assert.equal("1 policy, no error\n", out)
+    assert.equal("", err)
+  end)
+
+  it("prints every error of every file, and exits with 1", function()
+    write("a.lua", (GOOD:gsub("audience", "audiance")))
+    write("b.lua", (GOOD:gsub("anyone", "{}"):gsub("email", "emial")))
+    write("providers/x.lua", "return { sna = 1 }")
+    local status, out, err = run(dir)
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.equal([[
+DIR/a.lua:1: audience is missing: audience = "sigstore" is usual
+DIR/a.lua:3: unknown field "audiance" (did you mean "audience"?)
+DIR/b.lua:4: must is empty: name the claims that a token needs, or write ]]
+      .. [[must = anyone
+DIR/b.lua:5: there is no provider "emial" (did you mean "email"?)
+DIR/providers/x.lua:1: unknown field "sna" (did you mean "san"?)
+5 errors
+]], err)
+  end)
+
+  it("checks the shipped folder, whose policies are in issuers/", function()
+    local status, out = run("policies", "--development")
+    assert.equal(0, status)
+    assert.truthy(out:find("^%d+ policies, no error"))
+    local err
+    status, out, err = run("policies")
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.truthy(err:find("development.lua:4: issuer", 1, true))
+  end)
+
+  it("says what is wrong with a folder or a file", function()
+    assert.equal(1, (run(dir)))
+    assert.equal(1, (run(dir .. "/none")))
+    assert.equal(1, (run(dir .. "/none.lua")))
+    assert.equal(1, (run("--config-path", dir .. "/none.yaml")))
+  end)
+
+  it("takes one policy file as well", function()
+    write("a.lua", GOOD)
+    assert.equal(0, (run(dir .. "/a.lua")))
+  end)
+
+  it("checks Fulcio's configuration", function()
+    local status, out = run("--config-path",
+                            "spec/fixtures/fulcio-config.yaml")
+    assert.equal(0, status)
+    assert.equal("31 policies, no error\n", out)
+    write("c.json", '{"OIDCIssuers": {"https://a.example": {"Type": "uri"},'
+          .. ' "https://b.example": {"Type": "spiffe"}}}')
+    local err
+    status, out, err = run("--config-path=" .. dir .. "/c.json")
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.truthy(err:find("https://a.example: uri issuer must have", 1, true))
+    assert.truthy(err:find("https://b.example: spiffe issuer must", 1, true))
+  end)
+
+  it("warns of issuers that no token can pass", function()
+    write("c.json", '{"OIDCIssuers": {"https://a.example": {"Type": "x",'
+          .. '"ChallengeClaim": "sub"}}}')
+    local status, _, err = run("--config-path", dir .. "/c.json")
+    assert.equal(0, status)
+    assert.equal('DIR/c.json:1: https://a.example: unknown type "x": no '
+                 .. "token of it can pass (warning)\n", err)
+  end)
+
+  it("prints the policies that a configuration stands for", function()
+    local status, out = run("--config-path",
+                            "spec/fixtures/fulcio-config.json", "--print")
+    assert.equal(0, status)
+    assert.truthy(out:find("-- 01_accounts_google_com.lua\nreturn {", 1,
+                           true))
+  end)
+
+  it("writes them as files to a folder", function()
+    local status, out = run("--config-path",
+      "spec/fixtures/fulcio-config.json", "--print", "--out", dir .. "/new")
+    assert.equal(0, status)
+    assert.equal("31 files written\n", out)
+    assert.equal(0, (run(dir .. "/new")))
+    local err
+    status, out, err = run("--config-path",
+      "spec/fixtures/fulcio-config.json", "--print", "--out", dir .. "/new")
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.truthy(err:find("exists", 1, true))
+  end)
+
+  it("does not print what the language cannot say", function()
+    write("c.json", [[{"OIDCIssuers": {"https://a.example": {
+      "IssuerURL": "https://a.example", "ClientID": "s",
+      "Type": "ci-provider", "CIProvider": "x"}},
+      "CIIssuerMetadata": {"x": {
+      "SubjectAlternativeNameTemplate": "{{ or .a .b }}"}}}]])
+    local status, out, err = run("--config-path", dir .. "/c.json",
+                                 "--print")
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.truthy(err:find("san.uri cannot be written as a policy", 1, true))
+  end)
+
+  it("explains its use", function()
+    for _, arguments in ipairs({ {}, { "a", "b" }, { "--bogus" },
+                                 { "--print", "a" }, { "--config-path" },
+                                 { "a", "--config-path", "b" },
+                                 { "a", "--out", "b" } }) do
+      local status, out, err = run((table.unpack or unpack)(arguments))
+      assert.equal(1, status)
+      assert.equal("", out)
+      assert.truthy(err:find("usage: fulcio check", 1, true))
     end
-    finds({}, "lengths", { ["lua/a.lua"] = text(55) })
-    finds({ "lua/a.lua:2: function has 61 lines, at most 60 are read with"
-      .. " ease" }, "lengths", { ["lua/a.lua"] = text(56) })
-  end)
-
-  it("lets a chapter of a spec be as long as it is", function()
-    local chapter = 'describe("a", function()\n' .. lines("  f()", 70)
-      .. "end)\n"
-    finds({}, "lengths", { ["spec/a_spec.lua"] = chapter })
-    finds({ "spec/a_spec.lua:1: function has 72 lines, at most 60 are read"
-      .. " with ease" }, "lengths",
-      { ["spec/a_spec.lua"] = chapter:gsub("describe", "it") })
-  end)
-
-  it("finds lines of more than 80 columns, not bytes", function()
-    finds({}, "lengths", { ["lua/a.lua"] = "-- " .. ("é"):rep(77) .. "\n" })
-    finds({ "lua/a.lua:1: 81 columns" }, "lengths",
-      { ["lua/a.lua"] = "-- " .. ("é"):rep(78) .. "\n" })
-  end)
-
-  it("finds white space at the end of a line", function()
-    finds({ "lua/a.lua:1: white space at the end" }, "lengths",
-      { ["lua/a.lua"] = "-- a \n" })
-  end)
-
-  it("finds what is left to do, and paths of one machine", function()
-    finds({ "lua/a.lua:2: TO" .. "DO left: do it, or open an issue",
-      "lua/a.lua:3: /ho" .. "me/ is a path of one machine" }, "leftovers",
-      { ["lua/a.lua"] = "--- A.\n-- TO" .. "DO: b\n-- /ho" .. "me/c\n",
-        ["lua/b.lua"] = "--- MASTO" .. "DON.\n" })
-  end)
-
-  it("finds a file that does not say what it is", function()
-    finds({ "lua/a.lua:1: the first line says what the file is: --- …" },
-      "leftovers", { ["lua/a.lua"] = "local a = 1\n" })
-  end)
-
-  it("finds links and rules that lead nowhere", function()
-    finds({
-      "README.md:1: no such file: c.md",
-      "README.md:2: no such heading: a/b.md#two",
-      "README.md:3: no such rule: make gold",
-    }, "links", {
-      ["README.md"] = "[a](a/b.md) [c](c.md) [d](https://example.com)\n"
-        .. "[1](a/b.md#one-more) [2](a/b.md#two)\n`make all` `make gold`\n",
-      ["a/b.md"] = "# One more\n```\n# two\n```\n",
-    })
-  end)
-
-  it("knows every name that the engine offers", function()
-    local text = io.open("engine/engine.lua"):read("a")
-    local short = text:gsub("function engine.bytes.hex", "-- %0", 1)
-      :gsub("%-%-%- Standard base64[^\n]*\n%-%-%-[^\n]*\n%-%-%-[^\n]*\n", "")
-      .. "--- No such thing.\nfunction engine.bytes.gone() end\n"
-    local found = {}
-    for _, line in ipairs((check("documented", {
-      ["engine/engine.lua"] = short }))) do
-      found[#found + 1] = line:match("bytes%.%l+64 .*$")
-        or line:match("bytes%.hex .*$") or line:match("bytes%.gone .*$")
-    end
-    assert.same({ "bytes.base64 has no sentence above it",
-      "bytes.hex exists and is not documented",
-      "bytes.gone is documented and does not exist" }, found)
   end)
 end)

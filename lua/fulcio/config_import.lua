@@ -244,7 +244,8 @@ local function tidy(data, needed)
 end
 
 --- A source of `parse` as plain policy data; nil and a list of messages
---- when the policy language cannot say it.
+--- when the policy language cannot say it. There an empty claim is an
+--- absent one, where Fulcio would leave out what is made of it.
 function M.plain(source)
   local data, messages, needed = {}, {}, {}
   local default = source.data.default or {}

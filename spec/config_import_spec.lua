@@ -1,0 +1,313 @@
+local cjson = require("cjson")
+local config_import = require("fulcio.config_import")
+local policy = require("fulcio.policy")
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local PUBLIC = "spec/fixtures/fulcio-config"
+
+-- A configuration of one issuer, as JSON.
+local function config(issuer, more)
+  local whole = { OIDCIssuers = { ["https://i.example.com"] = issuer } }
+  issuer.IssuerURL = issuer.IssuerURL or "https://i.example.com"
+  issuer.ClientID = issuer.ClientID or "sigstore"
+  for name, value in pairs(more or {}) do whole[name] = value end
+  return cjson.encode(whole)
+end
+
+local function load(text)
+  return policy.load(assert(config_import.parse("config.json", text)), {})
+end
+
+local function decide(text, claims)
+  claims.iss = claims.iss or "https://i.example.com"
+  claims.aud, claims.sub = claims.aud or "sigstore", claims.sub or "s"
+  return assert(load(text)):decide(claims)
+end
+
+-- A configuration of one CI provider with these templates.
+local function provider(templates, default, san)
+  return config({ Type = "ci-provider", CIProvider = "x" }, {
+    CIIssuerMetadata = { x = {
+      DefaultTemplateValues = default,
+      ExtensionTemplates = templates,
+      SubjectAlternativeNameTemplate = san or "san" } } })
+end
+
+local function said(grant, name)
+  for _, extension in ipairs(grant.extensions) do
+    if extension.name == name then return extension.text end
+  end
+end
+
+describe("config_import", function()
+  it("reads the public configuration alike as YAML and JSON", function()
+    local yaml = assert(config_import.parse("c", read(PUBLIC .. ".yaml")))
+    local json = assert(config_import.parse("c", read(PUBLIC .. ".json")))
+    assert.equal(31, #yaml)
+    for _, sources in ipairs({ yaml, json }) do
+      for _, source in ipairs(sources) do
+        source.line, source.path, source.import = nil, nil, nil
+      end
+    end
+    assert.same(yaml, json)
+  end)
+
+  it("writes policy files that say the same", function()
+    local sources = assert(config_import.parse("c", read(PUBLIC .. ".yaml")))
+    local imported = assert(policy.load(sources, {}))
+    local files = assert(config_import.files(sources))
+    assert.equal(31, #files)
+    local written = assert(policy.load(files, {}))
+    local vectors = cjson.decode(read("spec/fixtures/fulcio-vectors.json"))
+    local granted = 0
+    for _, vector in ipairs(vectors) do
+      local claims = vector.claims or {}
+      claims.aud = "sigstore"
+      local a, why_a = imported:decide(claims)
+      local b, why_b = written:decide(claims)
+      if a and vector.name == "github-workflow/bad-empty-sha" then
+        -- In our language an empty claim is an absent one.
+        assert.equal("sha", why_b.client.claim)
+      elseif a then
+        granted = granted + 1
+        assert.same(a.san, b.san)
+        assert.same(a.extensions, b.extensions)
+        assert.equal(a.challenge, b.challenge)
+      else
+        assert.equal(why_a.reason, why_b.reason, vector.name)
+      end
+    end
+    assert.is_true(granted > 20)
+  end)
+
+  it("puts all files into one text", function()
+    local sources = assert(config_import.parse("c", config({
+      Type = "email", SkipEmailVerification = true,
+      IssuerClaim = "$.a['b c'][\"d\"]" })))
+    assert.equal([[
+-- 01_i_example_com.lua
+return {
+  issuer = "https://i.example.com",
+  audience = "sigstore",
+  must = anyone,
+  san = {
+    email = "{email}",
+  },
+  issuer_name = "{a/b c/d}",
+  unverified_email = true,
+}
+]], config_import.print(sources))
+  end)
+
+  it("says so when the policy language has no words for a template",
+     function()
+    local sources = assert(config_import.parse("c", provider({
+      BuildTrigger = "{{ or .a .b }}",
+      RunnerEnvironment = "{{ if .a }}x{{ end }}",
+      SourceRepositoryRef = "a{{ .e }}" }, { e = "" })))
+    local text, errors = config_import.print(sources)
+    assert.is_nil(text)
+    assert.equal(1, #errors - 2)
+    assert.equal("01_i_example_com.lua: extensions.build_trigger cannot be "
+                 .. "written as a policy: or stands in it", errors[1].message)
+  end)
+
+  describe("refuses what Fulcio refuses to load:", function()
+    -- { issuer, Fulcio's words, the section it stands in }
+    local rows = {
+      { { Type = "spiffe" }, "spiffe issuer must have SPIFFETrustDomain set" },
+      { { Type = "spiffe", SPIFFETrustDomain = "Ex ample" },
+        "spiffe trust domain is invalid" },
+      { { Type = "spiffe", SPIFFETrustDomain = "example.com" },
+        "SPIFFE meta issuers not supported", "MetaIssuers" },
+      { { Type = "uri" }, "uri issuer must have SubjectDomain set" },
+      { { Type = "uri", SubjectDomain = "example.com" },
+        "SubjectDomain for uri must contain scheme" },
+      { { Type = "uri", SubjectDomain = "http://example.com" },
+        "subject (http) and issuer (https) URI schemes do not match" },
+      { { Type = "uri", SubjectDomain = "https://example.org" },
+        "hostname top-level and second-level domains do not match: "
+        .. "example.org, i.example.com" },
+      { { Type = "username" }, "username issuer must have SubjectDomain set" },
+      { { Type = "username", SubjectDomain = "https://example.com" },
+        "SubjectDomain for username should not contain scheme" },
+      { { Type = "username", SubjectDomain = "localhost" },
+        "URI hostname too short: localhost" },
+      { { Type = "username", SubjectDomain = "example.com",
+          IssuerURL = "i.example.com" },
+        "issuer for username must contain scheme" },
+      { { Type = "kubernetes", IssuerClaim = "$.x" },
+        "only email issuers can use issuer claim mapping" },
+      { { Type = "nosuch" }, "issuer missing challenge claim" },
+      { { Type = "nosuch" }, "issuer missing challenge claim",
+        "MetaIssuers" },
+      { { Type = "email", CACert = "no PEM" },
+        "failed to parse CA certificate for issuer https://i.example.com" },
+      { { Type = "uri", SubjectDomain = "https://example.org" },
+        "hostname top-level and second-level domains do not match: "
+        .. "example.org, i.example.com", "MetaIssuers" },
+    }
+    for _, row in ipairs(rows) do
+      it(row[2] .. (row[3] and " (meta)" or ""), function()
+        local text = config(row[1])
+        if row[3] then text = text:gsub("OIDCIssuers", row[3]) end
+        local sources, errors = config_import.parse("c", text)
+        assert.is_nil(sources)
+        assert.equal(1, #errors)
+        assert.equal("validate: " .. row[2], errors[1].fulcio)
+        assert.equal("https://i.example.com: " .. row[2], errors[1].message)
+      end)
+    end
+  end)
+
+  it("refuses templates that cannot become data, by name", function()
+    for _, name in ipairs({ "printf", "len", "slice", "html", "js",
+                            "urlquery", "print", "println", "call" }) do
+      local sources, errors = config_import.parse("c", provider({
+        BuildTrigger = "{{ " .. name .. " .a }}" }))
+      assert.is_nil(sources)
+      assert.equal("x: build_trigger: template: :1: " .. name
+                   .. " cannot become data", errors[1].message)
+    end
+  end)
+
+  it("warns of issuers that Fulcio loads and never accepts", function()
+    local rows = {
+      { { Type = "nosuch", ChallengeClaim = "sub" }, 'unknown type "nosuch"' },
+      { { Type = "email", ClientID = "" }, "client-id is empty" },
+      { { Type = "email", IssuerURL = "https://other.example" },
+        'issuer-url "https://other.example" is not its key' },
+      { { Type = "ci-provider", CIProvider = "y" },
+        'metadata not found for ci provider "y"' },
+    }
+    for _, row in ipairs(rows) do
+      local sources, errors, warnings = config_import.parse("c",
+                                                            config(row[1]))
+      assert.same({}, sources)
+      assert.is_nil(errors)
+      assert.equal("https://i.example.com: " .. row[2]
+                   .. ": no token of it can pass", warnings[1].message)
+    end
+  end)
+
+  it("says on which line of the file it stands", function()
+    local _, errors = config_import.parse("c.yaml", table.concat({
+      "oidc-issuers:",
+      "  https://a.example:",
+      "    issuer-url: https://a.example",
+      "    client-id: s",
+      "    type: spiffe", "" }, "\n"))
+    assert.equal("c.yaml", errors[1].file)
+    assert.equal(2, errors[1].line)
+  end)
+
+  it("refuses a file that is neither", function()
+    local sources, errors = config_import.parse("c", '{"OIDCIssuers": {')
+    assert.is_nil(sources)
+    assert.is_string(errors[1].message)
+    sources, errors = config_import.parse("c", "a: 1\na: 2\n")
+    assert.is_nil(sources)
+    assert.equal(2, errors[1].line)
+  end)
+
+  it("has a CA for the issuer's own connection", function()
+    local pem = read("spec/fixtures/ca.pem")
+    local text = config({ Type = "email", CACert = pem })
+    local set = assert(load(text))
+    assert.equal(pem, set:match("https://i.example.com").ca_pem)
+    local files = assert(config_import.files(
+      config_import.parse("c", text)))
+    assert.equal("01_i_example_com.pem", files[1].name)
+    assert.equal(pem, files[1].text)
+    assert.truthy(files[2].text:find('ca_file = "01_i_example_com.pem"', 1,
+                                     true))
+  end)
+
+  it("asks the longest of several patterns", function()
+    local text = [[
+meta-issuers:
+  https://*.example.com:
+    client-id: short
+    type: email
+  https://*.b.example.com:
+    client-id: long
+    type: email
+]]
+    local sources = assert(config_import.parse("c", text))
+    assert.equal("https://*.b.example.com", sources[1].data.issuer[1])
+    local set = assert(policy.load(sources, {}))
+    assert.same({ long = true },
+                set:match("https://a.b.example.com").audiences)
+  end)
+
+  describe("templates", function()
+    it("let the token win over a default, as Fulcio does", function()
+      local text = provider({ BuildTrigger = "{{ .url }}/x" },
+                            { url = "https://o.example" })
+      local grant = assert(decide(text, { san = "a:b" }))
+      assert.equal("https://o.example/x", said(grant, "build_trigger"))
+      grant = assert(decide(text, { san = "a:b", url = "https://t" }))
+      assert.equal("https://t/x", said(grant, "build_trigger"))
+    end)
+
+    it("drop an extension that is empty, by default or by claim", function()
+      local text = provider({ BuildTrigger = "e", RunnerEnvironment = "c" },
+                            { e = "" })
+      local grant = assert(decide(text, { san = "a:b", c = "" }))
+      assert.is_nil(said(grant, "build_trigger"))
+      assert.is_nil(said(grant, "runner_environment"))
+    end)
+
+    it("tell the client what is missing in Fulcio's words", function()
+      local text = provider({ BuildTrigger = "sha" })
+      local _, why = decide(text, { san = "a:b" })
+      assert.equal("CLAIM_MISSING", why.reason)
+      assert.equal("sha", why.client.claim)
+      assert.equal("value <sha> not present in either claims or defaults. "
+        .. '{\n\t"ExtensionName": "BuildTrigger",\n'
+        .. '\t"Issuer": "https://i.example.com"\n}', why.message)
+      _, why = decide(provider({ BuildTrigger = "x{{ .sha }}" }),
+                      { san = "a:b" })
+      assert.equal('template: :1:4: executing "" at <.sha>: map has no '
+                   .. 'entry for key "sha"', why.message)
+    end)
+
+    it("refuse null, lists and objects by name", function()
+      local text = provider({ BuildTrigger = "x" })
+      for _, value in ipairs({ cjson.null, { "a" }, { a = "b" } }) do
+        local _, why = decide(text, { san = "a:b", x = value })
+        assert.equal("CLAIM_INVALID", why.reason)
+        assert.equal("x", why.client.claim)
+      end
+    end)
+
+    it("may read an address that nobody verified", function()
+      local text = provider({ BuildTrigger = "email" })
+      local grant = assert(decide(text, { san = "a:b", email = "x@y.z" }))
+      assert.equal("x@y.z", said(grant, "build_trigger"))
+      assert.truthy(config_import.print(config_import.parse("c", text))
+        :find("unverified_email = true", 1, true))
+    end)
+
+    it("need one for the name", function()
+      local _, why = decide(provider({}, nil, " "), {})
+      assert.equal("SubjectAlternativeNameTemplate should not be empty. "
+                   .. "Issuer: https://i.example.com", why.message)
+    end)
+  end)
+
+  it("reports what Fulcio's configuration address reports", function()
+    local set = assert(load(config({ Type = "email", ChallengeClaim = "sub",
+                                     SkipEmailVerification = true })))
+    assert.same({ { issuer = "https://i.example.com", audience = "sigstore",
+      challenge_claim = "sub", type = "email", subject_domain = "",
+      spiffe_trust_domain = "", skip_email_verification = true } },
+      set:issuers())
+  end)
+end)
