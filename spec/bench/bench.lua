@@ -107,7 +107,7 @@ local function start(configuration, directory, first)
   while engine.system.monotonic() - began < 20 do
     local ports = read(directory .. "/data/ports.json")
     if ports and ports:find("}") then
-      url = "http://127.0.0.1:" .. cjson.decode(ports).http
+      url = ("http://127.0.0.1:%d"):format(cjson.decode(ports).http)
       local answer = engine.http.request({
         url = url .. "/api/v2/signingCert", method = "POST",
         body = first.body, timeout = 5,
@@ -118,6 +118,8 @@ local function start(configuration, directory, first)
     end
     engine.server.sleep(0.001)
   end
+  server:stop()
+  server:stop()
   error("the server does not start:\n" .. server:output())
 end
 

@@ -107,7 +107,8 @@ function M.run(url, requests, connections, seconds)
     engine.server.spawn(function()
       while system.monotonic() - started < seconds do
         next_request = next_request % #requests + 1
-        results[#results + 1] = post(url, requests[next_request])
+        local result = post(url, requests[next_request])
+        results[#results + 1] = result
       end
       left = left - 1
       if left == 0 then done:wake() end
