@@ -55,10 +55,10 @@ function rules.username(text)
     return nil, "a username is NAME!DOMAIN"
   end
   if name:find("!", 1, true) then
-    return nil, "username cannot contain ! character"
+    return nil, "a username cannot contain !"
   end
   if M.is_email(name) ~= false then
-    return nil, "uri subject should not be an email address"
+    return nil, "a username cannot be an e-mail address"
   end
   return { type = "other", oid = oids.username, value = name .. "!" .. domain }
 end
