@@ -18,7 +18,7 @@ typedef struct Task {
   struct Signal *signal; /* whose list that is */
   int arguments;         /* of the resume that is due */
   bool suspended;        /* by us, not by coroutine.yield */
-  double busy;           /* seconds for which it has held the loop */
+  double busy;           /* seconds of the processor that it took */
 } Task;
 
 typedef struct Signal {
@@ -53,15 +53,21 @@ static void task_end(Task *task, int status) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, co);
 }
 
+static double processor_clock(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void task_step(Task *task) {
   int results = 0;
   int arguments = task->arguments;
   task->arguments = 0;
   task->suspended = false;
   tasks.lua_runs = true;
-  double start = loop_clock();
+  double start = processor_clock();
   int status = lua_resume(task->co, NULL, arguments, &results);
-  task->busy += loop_clock() - start;
+  task->busy += processor_clock() - start;
   tasks.lua_runs = false;
   if (status == LUA_YIELD && task->suspended) return;
   if (status == LUA_YIELD) {
