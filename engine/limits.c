@@ -102,7 +102,8 @@ static void no_compiler(lua_State *L) {
 #ifdef LUA_JITLIBNAME
   lua_pushcfunction(L, luaopen_jit);
   lua_pushliteral(L, LUA_JITLIBNAME);
-  lua_call(L, 1, 1);
+  lua_call(L, 1, 0);
+  lua_getglobal(L, LUA_JITLIBNAME);
   lua_getfield(L, -1, "off");
   lua_call(L, 0, 0);
   lua_pop(L, 1);

@@ -119,7 +119,7 @@ static void range_root(lua_State *L, Tree *tree, size_t start, size_t length,
 
 static size_t check_size(lua_State *L, int index, size_t most) {
   lua_Integer size = luaL_checkinteger(L, index);
-  luaL_argcheck(L, size >= 0 && (lua_Unsigned)size <= most, index,
+  luaL_argcheck(L, size >= 0 && (uint64_t)size <= most, index,
                 "beyond the tree");
   return (size_t)size;
 }

@@ -91,10 +91,10 @@ static bool fail_in(lua_State *L, int key, Plain *out) {
   memcpy(inner, out->where, sizeof inner);
   const char *dot = inner[0] == '\0' || inner[0] == '[' ? "" : ".";
   if (lua_type(L, key) == LUA_TSTRING)
-    snprintf(out->where, sizeof out->where, "%.40s%s%s", lua_tostring(L, key),
-             dot, inner);
+    snprintf(out->where, sizeof out->where, "%.40s%s%.80s",
+             lua_tostring(L, key), dot, inner);
   else
-    snprintf(out->where, sizeof out->where, "[%.14g]%s%s",
+    snprintf(out->where, sizeof out->where, "[%.14g]%s%.80s",
              (double)lua_tonumber(L, key), dot, inner);
   return false;
 }

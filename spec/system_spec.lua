@@ -1,6 +1,7 @@
 --- engine/system.c and secret.c: clocks, files, secrets, privileges.
 local engine = require("fulcio.engine")
 
+local build = os.getenv("BUILD") or "build"
 local system = engine.system
 
 local function content(path)
@@ -21,7 +22,7 @@ end
 local function child(code, environment)
   local file = os.tmpname()
   local out = assert(io.open(file, "w"))
-  out:write("package.cpath = './build/module/?.so;' .. package.cpath\n")
+  out:write("package.cpath = './", build, "/module/?.so;' .. package.cpath\n")
   out:write("local system = require('fulcio.engine').system\n", code)
   out:close()
   local output = run((environment or "") .. " lua5.4 " .. file)
@@ -277,12 +278,13 @@ describe("system", function()
     assert.equal("done", child("system.notify('READY=1') print('done')"))
     assert.equal("done", child("system.notify('READY=1') print('done')",
       "NOTIFY_SOCKET=/none/socket"))
-    assert.equal("READY=1", run([[perl -MSocket -e '
+    assert.equal("READY=1", run([[LD_PRELOAD= perl -MSocket -e '
       socket(S, AF_UNIX, SOCK_DGRAM, 0);
       my $name = "fulcio-spec-$$";
+      my $build = $ENV{BUILD} || "build";
       bind(S, pack_sockaddr_un("\0$name"));
       $ENV{NOTIFY_SOCKET} = "\@$name";
-      system("lua5.4", "-e", "package.cpath = [=[./build/module/?.so]=]
+      system("lua5.4", "-e", "package.cpath = [=[./$build/module/?.so]=]
         require([=[fulcio.engine]=]).system.notify([=[READY=1]=])");
       recv(S, my $state, 100, MSG_DONTWAIT);
       print $state;']]))
