@@ -58,7 +58,7 @@ typedef struct Module {
   PKCS11_CTX *ctx;
   CK_FUNCTION_LIST *call;
   void *handle;
-  bool apart; /* `call` had to be initialised for itself */
+  bool apart;          /* `call` had to be initialised for itself */
   unsigned generation; /* grows with each C_Initialize */
   unsigned users;
   pthread_rwlock_t use;
