@@ -62,8 +62,23 @@ static CK_RV read_public(Token *token, CK_SESSION_HANDLE session,
                      &found->second_size);
 }
 
-/* The public half is on the private object, or on the public object with
-** the same CKA_ID, or of the same label where there is no ID. */
+/* The public object of the same CKA_ID and label, or of what the private
+** one has of them. */
+static CK_RV find_twin(Token *token, CK_SESSION_HANDLE session,
+                       const Found *found, CK_OBJECT_HANDLE *object) {
+  KeyName twin = {NULL, found->id, found->id_size};
+  twin.label = found->label == NULL
+    ? NULL
+    : strndup((const char *)found->label, found->label_size);
+  CK_RV rv = only_one(token, session, CKO_PUBLIC_KEY, &twin, object);
+  free(twin.label);
+  twin.label = NULL;
+  if (rv == CKR_OURS_NO_KEY && twin.id != NULL)
+    rv = only_one(token, session, CKO_PUBLIC_KEY, &twin, object);
+  return rv;
+}
+
+/* The public half is on the private object, or on its twin. */
 static CK_RV find(lua_State *L, Token *token, CK_SESSION_HANDLE session,
                   void *context) {
   (void)L;
@@ -82,10 +97,7 @@ static CK_RV find(lua_State *L, Token *token, CK_SESSION_HANDLE session,
   if (rv == CKR_OK) rv = read_public(token, session, object, found);
   if (rv != CKR_OK || (found->first != NULL && found->second != NULL))
     return rv;
-  KeyName twin = {NULL, found->id, found->id_size};
-  if (twin.id == NULL) twin.label = found->name->label;
-  if (only_one(token, session, CKO_PUBLIC_KEY, &twin, &object) != CKR_OK)
-    return CKR_OK;
+  if (find_twin(token, session, found, &object) != CKR_OK) return CKR_OK;
   return read_public(token, session, object, found);
 }
 

@@ -60,11 +60,9 @@ local function write(path, text)
   return nil, "--out: " .. message
 end
 
-local function make_root(settings, holder)
-  local kind, message = load_template(settings)
-  if not kind then return nil, message end
+local function make_root(settings, holder, kind)
   if settings.lifetime then kind.lifetime = settings.lifetime end
-  local draft, der
+  local draft, der, message
   draft, message = engine.draft.new(template.profile(kind, {
     key = holder.key, signer = holder.key, now = engine.system.now(),
     subject = subject(settings),
@@ -94,14 +92,14 @@ local function read_import(settings, holder)
 end
 
 -- The certificates that are to be kept, or a request's text.
-local function make(settings, holder)
+local function make(settings, holder, kind)
   if settings.csr then
     return engine.csr.create({ key = holder.key,
                                subject = subject(settings) })
   elseif settings.import ~= "" then
     return read_import(settings, holder)
   end
-  return make_root(settings, holder)
+  return make_root(settings, holder, kind)
 end
 
 local function pem_of(made)
@@ -132,10 +130,12 @@ function M.run(arguments)
   if not settings then return refuse(wrong) end
   wrong = contradiction(settings)
   if wrong then return refuse(wrong) end
-  local holder, made, ok
+  local kind, holder, made, ok
+  kind, wrong = load_template(settings)
+  if not kind then return refuse(wrong) end
   holder, wrong = keyholder.open(settings)
   if not holder then return refuse(wrong) end
-  made, wrong = make(settings, holder)
+  made, wrong = make(settings, holder, kind)
   if not made then return refuse(wrong) end
   local text = pem_of(made)
   ok, wrong = write(settings.out, text)

@@ -87,8 +87,8 @@ local function check(values)
   for name in pairs(kinds) do names[#names + 1] = name end
   for name, value in pairs(values) do
     if not kinds[name] then
-      return nil, ("unknown member %q%s"):format(name,
-        nearest.hint(name, names))
+      return nil, ("unknown member %q%s"):format(tostring(name),
+        nearest.hint(tostring(name), names))
     elseif type(value) ~= kinds[name] then
       return nil, ("%s must be a %s"):format(name, kinds[name])
     end

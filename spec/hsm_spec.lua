@@ -1,0 +1,120 @@
+local hsm = require("fulcio.hsm")
+local process = require("spec.process")
+
+local MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+
+describe("hsm", function()
+  local directory
+
+  setup(function() directory = process.directory() end)
+  teardown(function() os.execute("rm -rf " .. directory) end)
+
+  local function write(name, text)
+    local path = directory .. "/" .. name
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+    return path
+  end
+
+  local function config(text)
+    return write("crypto11.conf", text)
+  end
+
+  it("reads Fulcio's crypto11.conf", function()
+    local token = assert(hsm.read(config(([[{
+      "Path": "%s", "TokenLabel": "fulcio", "Pin": "2324",
+      "MaxSessions": 4, "PoolWaitTimeout": 10000000000, "UserType": 1,
+      "LoginNotSupported": true
+    }]]):format(MODULE))))
+    assert.same({ module = MODULE, label = "fulcio", pin = "2324",
+                  sessions = 4, wait = 10, login = false }, token)
+  end)
+
+  it("takes a folder with one module for it, and no braces", function()
+    local token = assert(hsm.read(config(
+      '"Path" : "/usr/lib/softhsm/",\n"TokenLabel": "fulcio",\n'
+      .. '"Pin" : "2324"\n')))
+    assert.equal(MODULE, token.module)
+  end)
+
+  it("takes the PIN from a file or the environment", function()
+    local pin = write("pin", "123456\n")
+    local token = assert(hsm.read(config(
+      ('{"Path":"%s","SlotNumber":0,"PinSource":"file:%s"}')
+        :format(MODULE, pin))))
+    assert.equal("userdata", type(token.pin))
+    assert.equal(0, token.slot)
+    token = assert(hsm.read(config(
+      ('{"Path":"%s","TokenSerial":"1","PinSource":"env:HOME"}')
+        :format(MODULE))))
+    assert.equal("userdata", type(token.pin))
+  end)
+
+  local refused = {
+    { "unknown members, with the nearest name",
+      '{"Path":"M","TokenLabl":"x"}', 'did you mean "TokenLabel"' },
+    { "members of the wrong type", '{"Path":"M","TokenLabel":1}',
+      "TokenLabel must be a string" },
+    { "no module", '{"TokenLabel":"x"}', "Path is missing" },
+    { "no token", '{"Path":"M"}', "give one of TokenLabel" },
+    { "two names of a token",
+      '{"Path":"M","TokenLabel":"x","SlotNumber":1}',
+      "give one of TokenLabel" },
+    { "what is not JSON", "Path = x", "it is not JSON" },
+    { "a list", "[1]", "unknown member" },
+    { "a module that is not there, with one that is",
+      '{"Path":"/usr/lib64/softhsm/","TokenLabel":"x"}', "did you mean" },
+    { "a folder without a module",
+      '{"Path":"/etc/ssl","TokenLabel":"x"}', "no PKCS#11 module in it" },
+    { "a PIN source of another kind",
+      '{"Path":"M","TokenLabel":"x","PinSource":"exec:x"}',
+      "give file:/PATH or env:NAME" },
+  }
+  for _, case in ipairs(refused) do
+    it("refuses " .. case[1], function()
+      local path = config((case[2]:gsub('"M"', '"' .. MODULE .. '"')))
+      local token, message = hsm.read(path)
+      assert.is_nil(token)
+      assert.truthy(message:find(case[3], 1, true), message)
+      assert.truthy(message:find(path, 1, true), message)
+    end)
+  end
+
+  it("refuses a file that is not there by its name", function()
+    local token, message = hsm.read(directory .. "/none")
+    assert.is_nil(token)
+    assert.truthy(message:find("/none", 1, true))
+  end)
+
+  local function named(label)
+    return hsm.named({ hsm_key_label = label, pkcs11_config_path = config(
+      ('{"Path":"%s","TokenLabel":"x"}'):format(MODULE)) })
+  end
+
+  it("takes a label for the token of the file", function()
+    local token, name = named("PKCS11CA")
+    assert.equal("x", token.label)
+    assert.same({ label = "PKCS11CA" }, name)
+  end)
+
+  it("takes a URI for token and key", function()
+    local token, name = named("pkcs11:token=t;object=k;id=%01?module-path="
+      .. MODULE .. "&pin-value=99")
+    assert.same({ module = MODULE, label = "t", pin = "99" }, token)
+    assert.same({ label = "k", id = "\1" }, name)
+  end)
+
+  for uri, what in pairs({
+    ["pkcs11:token=t;object=k"] = "no module-path",
+    ["pkcs11:token=t?module-path=" .. MODULE] = "names no key",
+    ["pkcs11:object=k?module-path=/nowhere.so"] = "no such PKCS#11 module",
+    ["pkcs11:object=%zz"] = "RFC 7512",
+  }) do
+    it("refuses the URI " .. uri, function()
+      local token, message = named(uri)
+      assert.is_nil(token)
+      assert.truthy(message:find(what, 1, true), message)
+    end)
+  end
+end)
