@@ -1,0 +1,215 @@
+local engine = require("fulcio.engine")
+local hsm = require("spec.hsm.token")
+local program = require("spec.program")
+
+local POLICY = [[
+return {
+  issuer = "%s", audience = "sigstore", must = { email = present },
+  san = { email = "{email}" },
+}
+]]
+
+describe("ca.pkcs11", function()
+  local token, issuer, issuer_url, server, urls
+
+  setup(function() issuer, issuer_url = program.issuer() end)
+  teardown(function() issuer:stop() end)
+
+  -- A store whose token "spec" is named by crypto11.conf.
+  before_each(function()
+    token = hsm.new()
+    local policies = token.directory .. "/policies"
+    assert(engine.system.mkdir(policies))
+    assert(engine.system.write(policies .. "/email.lua",
+                               POLICY:format(issuer_url)))
+  end)
+
+  after_each(function()
+    if server then server:stop() end
+    server = nil
+    token:remove()
+  end)
+
+  local function configure(more)
+    local path = token.directory .. "/crypto11.conf"
+    local file = assert(io.open(path, "w"))
+    file:write(('{"Path":"%s","TokenLabel":"spec","Pin":"%s"%s}')
+      :format(token.module, hsm.pin, more or ""))
+    file:close()
+    return path
+  end
+
+  local function environment()
+    local words = {}
+    for name, value in pairs(token.environment) do
+      words[#words + 1] = ("%s='%s'"):format(name, value)
+    end
+    return table.concat(words, " ")
+  end
+
+  local function createca(flags)
+    local all = { "createca", "--pkcs11-config-path", configure() }
+    for _, flag in ipairs(flags) do all[#all + 1] = flag end
+    local status, output = program.run(all, environment())
+    assert.equal(0, status, output)
+    return output:match("%-%-%-%-%-BEGIN.*")
+  end
+
+  local function flags(more)
+    local all = { "--ca", "pkcs11ca", "--pkcs11-config-path", configure(),
+                  "--policies", token.directory .. "/policies" }
+    for _, flag in ipairs(more or { "--hsm-caroot-id", "99" }) do
+      all[#all + 1] = flag
+    end
+    return all
+  end
+
+  local function serve(more)
+    server, urls = program.serve(token.directory .. "/data", flags(more),
+                                 environment())
+  end
+
+  -- A start that is refused: its words.
+  local function refused(more)
+    local all = { "serve", "--data-dir", token.directory .. "/data",
+                  "--development", "--host", "127.0.0.1", "--port", "0",
+                  "--metrics-port", "0", "--ctlog-port", "0",
+                  "--grpc-host", "127.0.0.1" }
+    for _, flag in ipairs(flags(more)) do all[#all + 1] = flag end
+    local status, output = program.run(all, environment())
+    assert.equal(1, status, output)
+    return output
+  end
+
+  local function certificate()
+    local key = engine.pkey.generate("P-256")
+    local jwt = program.post(issuer_url .. "/token",
+                             { sub = "a", email = "a@example.com" }).body
+    return program.post(urls.http .. "/api/v2/signingCert", {
+      credentials = { oidcIdentityToken = jwt },
+      publicKeyRequest = {
+        publicKey = { content = key:pem() },
+        proofOfPossession =
+          engine.bytes.base64(assert(key:sign("a@example.com"))),
+      },
+    })
+  end
+
+  local function verified(response, root)
+    assert.equal(200, response.status, response.body)
+    local chain = program.parsed(response).signedCertificateEmbeddedSct.chain
+    local found = assert(engine.x509.parse(
+      table.concat(chain.certificates, "\n")))
+    assert.equal(root, found[#found].pem)
+    assert(engine.x509.verify(found, { time = engine.system.now(),
+                                       usage = "code_signing" }))
+    return found
+  end
+
+  for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
+    it("issues with a " .. algorithm .. " key in the token", function()
+      local root = createca({ "--generate-key", algorithm,
+                              "--hsm-caroot-id", "99" })
+      serve()
+      verified(certificate(), root)
+      assert.equal(200, program.get(urls.http .. "/healthz").status)
+    end)
+  end
+
+  it("issues through a remote token, and again after it was gone",
+     function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    local remote = token:serve()
+    serve()
+    verified(certificate(), root)
+    for _, child in ipairs(remote:children()) do
+      os.execute("kill -9 " .. child)
+    end
+    remote:signal("KILL")
+    local answer = program.wait(function()
+      local response = certificate()
+      return response.status == 503 and response
+    end)
+    assert.truthy(tonumber(answer.headers["retry-after"]))
+    assert.truthy(answer.body:find("error communicating with CA backend",
+                                   1, true))
+    assert.equal(503, program.get(urls.http .. "/healthz").status)
+    token:serve()
+    verified(program.wait(function()
+      local response = certificate()
+      return response.status == 200 and response
+    end), root)
+    assert.equal(200, program.get(urls.http .. "/healthz").status)
+  end)
+
+  it("takes its chain from a file when the token keeps none", function()
+    local out = token.directory .. "/root.pem"
+    local root = createca({ "--generate-key", "P-256", "--hsm", "aws",
+                            "--hsm-caroot-id", "99", "--out", out })
+    serve({ "--aws-hsm-root-ca-path", out })
+    verified(certificate(), root)
+  end)
+
+  it("takes the key from a PKCS#11 URI", function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    serve({ "--hsm-caroot-id", "99", "--hsm-key-label",
+            ("pkcs11:token=spec;object=PKCS11CA?module-path=%s&pin-value=%s")
+              :format(hsm.softhsm, hsm.pin) })
+    verified(certificate(), root)
+  end)
+
+  describe("refuses to start", function()
+    it("without an ID", function()
+      assert.truthy(refused({}):find("--hsm-caroot-id must be set", 1, true))
+    end)
+
+    it("without the certificate", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      assert.truthy(refused({ "--hsm-caroot-id", "98" })
+        :find('no certificate with CKA_ID "98"', 1, true))
+    end)
+
+    it("without the key", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      assert.truthy(refused({ "--hsm-caroot-id", "99", "--hsm-key-label",
+                              "other" }):find("no such key", 1, true))
+    end)
+
+    it("when the key is another than the certificate's", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "98",
+                 "--hsm-key-label", "other" })
+      assert.truthy(refused({ "--hsm-caroot-id", "99", "--hsm-key-label",
+                              "other" })
+        :find("the key is not the certificate's", 1, true))
+    end)
+
+    it("when a test signature does not verify", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      token.module = hsm.shim
+      token.environment.SHIM_LIE = "1"
+      assert.truthy(refused():find("does not verify", 1, true))
+    end)
+
+    it("with a wrong PIN", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      token:shell(("pkcs11-tool --module %s --login --pin %s --change-pin"
+        .. " --new-pin 9999999"):format(hsm.softhsm, hsm.pin))
+      assert.truthy(refused():find("CKR_PIN_INCORRECT", 1, true))
+    end)
+
+    it("with two tokens of that name", function()
+      createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
+      token:add("spec")
+      assert.truthy(refused():find("more than one token fits", 1, true))
+    end)
+
+    it("without its configuration", function()
+      local output = refused({ "--hsm-caroot-id", "99",
+                               "--pkcs11-config-path", "/nowhere" })
+      assert.truthy(output:find("/nowhere", 1, true))
+    end)
+  end)
+end)
