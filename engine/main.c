@@ -82,6 +82,7 @@ static int traceback(lua_State *L) {
 
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
+  system_argv(argc, argv);
   lua_State *L = luaL_newstate();
   if (L == NULL) return EXIT_FAILURE;
   lua_pushcfunction(L, traceback);

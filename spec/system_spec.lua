@@ -97,6 +97,18 @@ describe("system", function()
       assert.is_userdata(system.secret("@" .. directory .. "/most"))
     end)
 
+    it("wipes a text from the command line", function()
+      local file = directory .. "/show.lua"
+      assert(system.write(file, [[
+        local system = require("fulcio.engine").system
+        for i = 1, 3 do assert(system.secret((arg[i]:gsub("^.*=", "")))) end
+        io.write((io.open("/proc/self/cmdline"):read("a"):gsub("%z", " ")))]]))
+      assert.equal("xxxxxxx --pin=xxxx -p=xxxxx 12345 --pin=1234567",
+        run(build .. "/fulcio run " .. file
+          .. " hunter2 --pin=1234 -p=abcde 12345 --pin=1234567")
+        :match("show%.lua (.*)$"))
+    end)
+
     it("takes a text and nothing else", function()
       assert.is_false(pcall(system.secret))
       assert.is_false(pcall(system.secret, {}))
