@@ -150,7 +150,7 @@ test: test-deps
 # has the sanitizers linked in. A spec that starts lua5.4 gets one that
 # preloads them.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-            -fno-omit-frame-pointer -Wl,-z,nodelete
+            -fno-omit-frame-pointer -Wl,-z,nodelete -Wno-format-truncation
 SAN := build/asan
 RUNTIME = $(foreach name,libasan libubsan,$(shell \
             $(CC) -print-file-name=$(name).so))

@@ -15,6 +15,12 @@ end
 io.write(key.name)
 ]]
 
+-- Known leaks of the module are no findings: see the file.
+local KNOWN = {
+  ASAN_OPTIONS = "fast_unwind_on_malloc=0",
+  LSAN_OPTIONS = "print_suppressions=0:suppressions=spec/hsm/softhsm.supp",
+}
+
 describe("pkcs11", function()
   local token
 
@@ -23,7 +29,8 @@ describe("pkcs11", function()
 
   for _, algorithm in ipairs(algorithms) do
     it("makes a " .. algorithm .. " key in the token and signs", function()
-      assert.equal(algorithm, token:lua(ROUND:format(algorithm)))
+      assert.equal(algorithm, token:lua(ROUND:format(algorithm),
+        algorithm == "Ed25519" and KNOWN or nil))
     end)
   end
 
