@@ -79,7 +79,8 @@ DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
         liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev \
         libpcre2-dev libsqlite3-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
-TEST_DEPS := curl lua5.4 lua-busted opensc openssl p11-kit p11-kit-modules \
+TEST_DEPS := curl lua5.4 lua-busted libnss3-tools opensc openssl \
+             p11-kit p11-kit-modules \
              python3-venv softhsm2
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
 

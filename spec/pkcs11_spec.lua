@@ -34,6 +34,24 @@ describe("pkcs11", function()
     end)
   end
 
+  describe("through another module", function()
+    local other
+    after_each(function() other:remove() end)
+
+    for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
+      it("signs with " .. algorithm .. " by p11-kit's remote", function()
+        other = hsm.new()
+        other:serve()
+        assert.equal(algorithm, other:lua(ROUND:format(algorithm)))
+      end)
+
+      it("signs with " .. algorithm .. " by NSS softokn", function()
+        other = hsm.nss()
+        assert.equal(algorithm, other:lua(ROUND:format(algorithm)))
+      end)
+    end
+  end)
+
   it("finds a key by label, by CKA_ID and by both", function()
     assert.equal("P-256 P-384 P-256 no_key", token:lua([[
       local token = assert(open({}))

@@ -33,7 +33,8 @@ local function subject(settings)
 end
 
 local function load_template(settings)
-  local name, found, message = settings.template, nil, nil
+  local name = settings.template
+  local found, message
   if name:find("[/.]") then
     local text
     text, message = shelf.read(name)

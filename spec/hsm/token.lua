@@ -21,8 +21,9 @@ package.cpath = "%s/module/?.so;" .. package.cpath
 local engine = require("fulcio.engine")
 local function open(options)
   options.module = options.module or "%s"
-  options.label = options.label or "spec"
+  options.label = options.label or "%s"
   options.pin = options.pin or "%s"
+  options.init = %s
   return engine.pkcs11.open(options)
 end
 ]]
@@ -52,12 +53,17 @@ function Token:shell(command, more)
   return output, pipe:close() == true
 end
 
+function Token:prelude()
+  return PRELUDE:format(os.getenv("BUILD") or "build", self.module,
+    self.label or "spec", M.pin,
+    self.init and ("%q"):format(self.init) or "nil")
+end
+
 --- Runs Lua in its own process, with `engine` and `open` at hand; what it
 --- printed. Throws when it fails.
 function Token:lua(code, more)
   local path = self.directory .. "/run.lua"
-  local build = os.getenv("BUILD") or "build"
-  write(path, PRELUDE:format(build, self.module, M.pin) .. code)
+  write(path, self:prelude() .. code)
   local output, ok = self:shell("exec lua5.4 " .. quoted(path), more)
   if not ok then error(output, 2) end
   return (output:gsub("\n$", ""))
@@ -66,8 +72,7 @@ end
 --- Starts such a process in the background.
 function Token:start(code, more)
   local path = self.directory .. "/background.lua"
-  local build = os.getenv("BUILD") or "build"
-  write(path, PRELUDE:format(build, self.module, M.pin) .. code)
+  write(path, self:prelude() .. code)
   local environment = {}
   for _, from in ipairs({ self.environment, more or {} }) do
     for name, value in pairs(from) do environment[name] = value end
@@ -99,6 +104,24 @@ function M.new(module)
     },
   }, Token)
   self:add("spec")
+  return self
+end
+
+--- A token "spec" of NSS's softokn, whose module wants a text at start.
+function M.nss()
+  local directory = process.directory()
+  write(directory .. "/pin", M.pin .. "\n")
+  local self = setmetatable({
+    directory = directory,
+    module = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
+    label = "NSS Certificate DB",
+    init = ("configdir='sql:%s' certPrefix='' keyPrefix=''"
+      .. " secmod='secmod.db' flags="):format(directory),
+    environment = { XDG_RUNTIME_DIR = directory },
+  }, Token)
+  local output, ok = self:shell(("certutil -N -d sql:%s -f %s/pin")
+    :format(directory, directory))
+  assert(ok, output)
   return self
 end
 
