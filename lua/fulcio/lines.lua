@@ -74,8 +74,6 @@ local function tokens(text)
   return list
 end
 
-M.tokens = tokens
-
 -- The key that is written at token i of a table: its name, or nil.
 local function key_at(list, i)
   local here, after = list[i], list[i + 1]
@@ -122,13 +120,14 @@ end
 --- Reads a file's text: a function from a path, { "must", "ref" }, to the
 --- line where that field stands, or its nearest parent, or the table.
 function M.of(text)
-  local list, found = tokens(text), {}
-  for i, here in ipairs(list) do
-    local after = list[i + 1]
+  local list, found, i = tokens(text), {}, 1
+  while list[i] do
+    local here, after = list[i], list[i + 1]
+    i = i + 1
     if here.kind == "name" and here.value == "return" and after
        and after.kind == "mark" and after.value == "{" then
       found = { [""] = after.line }
-      follow(list, i + 1, "", found)
+      i = follow(list, i, "", found)
     end
   end
   return function(path)

@@ -89,7 +89,7 @@ end
 function M.before(a, b)
   local left, right = a:gmatch("%d+"), b:gmatch("%d+")
   while true do
-    local x, y = tonumber(left()), tonumber(right())
+    local x, y = tonumber(left() or ""), tonumber(right() or "")
     if not x or not y then return not x and y ~= nil end
     if x ~= y then return x < y end
   end

@@ -8,11 +8,17 @@ local nearest = require("fulcio.nearest")
 
 local M = {}
 
--- This file is lua/fulcio/shelf.lua; policies/ stands beside lua/.
-local here = debug.getinfo(1, "S").source:match("^@(.*)lua/fulcio/[^/]*$")
+-- This file is lua/fulcio/shelf.lua and policies/ stands beside lua/; where
+-- Lua's own folders lead here, share/lua/5.4/fulcio is for share/fulcio.
+local function shipped(source)
+  local base = source:match("^@(.*)lua/fulcio/[^/]*$")
+  if base then return base .. "policies" end
+  base = source:match("^@(.*/)lua/[%d.]+/fulcio/[^/]*$")
+  return (base or "/usr/share/") .. "fulcio/policies"
+end
 
 --- Folder of the policies that come with the program.
-M.shipped = (here or "") .. "policies"
+M.shipped = shipped(debug.getinfo(1, "S").source)
 
 --- The text of a file, nil and a message.
 function M.read(path)
