@@ -1,0 +1,50 @@
+local matcher = require("fulcio.matcher")
+
+describe("matcher", function()
+  it("compares values by type", function()
+    local test = assert(matcher.compile("x", 5))
+    assert.is_true(test(5))
+    assert.is_false(test("5"))
+  end)
+
+  it("takes true of email_verified in the words of providers", function()
+    local test = assert(matcher.compile("email_verified", true))
+    assert.is_true(test("True"))
+    assert.is_false(test("yes"))
+    test = assert(matcher.compile("verified", true))
+    assert.is_false(test("true"))
+  end)
+
+  it("has not matched what it cannot decide", function()
+    local test = assert(matcher.compile("x", { word = "match", count = 1,
+                                               "(a+)+b" }))
+    assert.is_false(test(("a"):rep(3000)))
+    assert.is_false(test(("a"):rep(5000) .. "b"))
+    assert.is_true(test("aab"))
+  end)
+
+  it("takes further matchers from an importer alone", function()
+    local odd = { word = "odd" }
+    assert.is_nil((matcher.compile("x", odd)))
+    local test = assert(matcher.compile("x", odd, { odd = function()
+      return function(value) return value % 2 == 1 end
+    end }))
+    assert.is_true(test(3))
+  end)
+
+  it("refuses what cannot be compared", function()
+    for _, value in ipairs({ "", { word = "anyone" }, {}, { a = 1 },
+                             { "a", b = 1 }, { {} },
+                             { word = "glob", count = 0 },
+                             { word = "glob", count = 2, "a", "b" },
+                             { word = "match", count = 1, "(" },
+                             { word = "has", count = 0 },
+                             { word = "has", count = 1, {} },
+                             { word = "within", count = 1, "host" },
+                             { word = "spiffe", count = 1, "A" } }) do
+      local test, message = matcher.compile("x", value)
+      assert.is_nil(test)
+      assert.is_string(message)
+    end
+  end)
+end)
