@@ -18,10 +18,6 @@
 
 #define ENGINE_VERSION "0.1.0"
 
-#if LUA_VERSION_NUM < 502
-#define lua_rawlen lua_objlen
-#endif
-
 /* error.c: the one place that drains OpenSSL's error queue. Both push
 ** nil, message, code and return 3. With engine_fail the message is made
 ** from the format; engine_ssl_fail appends OpenSSL's own reason. */

@@ -362,7 +362,8 @@ engine.jws = {}
 ---@field input string
 ---@field signature string
 
---- Splits a compact JWS (RFC 7515): exactly two dots, base64url, no padding.
+--- Splits a compact JWS (RFC 7515): exactly two dots, base64url, no
+--- padding, no bits left over; at most 64 KiB.
 ---@param token string
 ---@return fulcio.jws|nil
 ---@return string? message
@@ -380,7 +381,8 @@ function engine.jws.parse(token) end
 ---@return string? code "bad_signature" "wrong_key" "unknown_algorithm"
 function engine.jws.verify(parts, key, algorithm) end
 
---- Makes a compact JWS from the header's and payload's JSON texts.
+--- Makes a compact JWS from the header's and payload's JSON texts. PS256,
+--- PS384 and PS512 need a key in software.
 ---@param header string
 ---@param payload string
 ---@param key fulcio.pkey
@@ -390,7 +392,9 @@ function engine.jws.verify(parts, key, algorithm) end
 ---@return string? code as pkey:sign, "wrong_key"
 function engine.jws.sign(header, payload, key, algorithm) end
 
---- A public key from a JSON Web Key (RFC 7517, 7518, 8037), decoded.
+--- A public key from a JSON Web Key (RFC 7517, 7518, 8037), decoded: EC
+--- (P-256, P-384, P-521), RSA of 2048 to 8192 bits, Ed25519. Other members,
+--- `use` and `alg` too, are the caller's to look at.
 ---@param jwk table
 ---@return fulcio.pkey|nil
 ---@return string? message
@@ -410,7 +414,8 @@ engine.claims = {}
 --- 32, integers within 2^53; then lua-cjson. null is `claims.null`.
 ---@param json string
 ---@return any|nil
----@return string? message in the words of Go's encoding/json
+---@return string? message in the words of Go's encoding/json; a duplicate
+---  and a number begin with their place: "a.b[0]: …"
 ---@return string? code "bad_json" "bad_utf8" "duplicate_member" "too_deep"
 ---  "number_range"
 function engine.claims.parse(json) end
