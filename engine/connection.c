@@ -64,22 +64,23 @@ static void connection_linger(Connection *connection) {
   }
   shutdown(bufferevent_getfd(connection->stream), SHUT_WR);
   evbuffer_drain(connection->input, evbuffer_get_length(connection->input));
+  connection_wait(connection, &connection->service->leaving);
 }
 
 void connection_leave(Connection *connection, bool unread) {
-  bool unsent = connection_unsent(connection) > 0;
-  if (!unread && !unsent && evbuffer_get_length(connection->input) == 0) {
-    connection_close(connection);
-    return;
-  }
-  connection->closing = connection->leaving = true;
   connection->unsent = connection_unsent(connection);
-  connection_wait(connection, &connection->service->leaving);
-  if (!unsent) connection_linger(connection);
+  connection->closing = connection->leaving = true;
+  if (connection->unsent > 0)
+    connection_wait(connection, &connection->service->idle);
+  else if (unread || evbuffer_get_length(connection->input) > 0)
+    connection_linger(connection);
+  else
+    connection_close(connection);
 }
 
 void connection_rest(Connection *connection) {
-  if (connection->ended || loop_stopping())
+  bool waits = evbuffer_get_length(connection->input) > 0;
+  if (!waits && (connection->ended || loop_stopping()))
     connection_leave(connection, false);
   else
     connection_wait(connection, &connection->service->idle);
@@ -233,10 +234,10 @@ static void service_pause(Service *service, double seconds) {
 /* Whether to leave what waits to another process. The event is not taken
 ** away for that, so this is asked again in the next turn. */
 static bool service_yields(Service *service) {
-  if (!shared_is_ahead(AHEAD)) return false;
   double now = loop_clock();
-  if (service->courtesy == 0) service->courtesy = now;
-  if (now - service->courtesy < COURTESY_SECONDS) return true;
+  bool ahead = shared_is_ahead(AHEAD);
+  if (ahead && service->courtesy == 0) service->courtesy = now;
+  if (ahead && now - service->courtesy < COURTESY_SECONDS) return true;
   service->courtesy = 0;
   return false;
 }

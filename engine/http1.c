@@ -215,10 +215,9 @@ static bool http1_body(Request *request) {
 static bool http1_step(Connection *connection) {
   Request *request = connection->request;
   if (connection->closed || connection->closing) return false;
-  if (request == NULL && connection_unsent(connection) > MAX_UNSENT)
-    return false;
   size_t size = evbuffer_get_length(connection->input);
-  if (request == NULL && size == 0) {
+  bool slow = connection_unsent(connection) > MAX_UNSENT;
+  if (request == NULL && (size == 0 || slow)) {
     connection_rest(connection);
     return false;
   }

@@ -126,7 +126,8 @@ void ageing_open(Ageing *list, double seconds,
 void ageing_close(Ageing *list);
 /* Moves it to a list of its service, or to none (NULL). */
 void connection_wait(Connection *connection, Ageing *list);
-/* Nothing of a request has come: waits for the next one, or closes. */
+/* No request is under way: waits for the next one (or until the peer has
+** taken what was sent to it), or closes. */
 void connection_rest(Connection *connection);
 /* Sends, at once if possible; false: the connection was closed. */
 bool connection_send(Connection *connection, Slice head, Slice body);

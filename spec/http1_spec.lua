@@ -159,6 +159,21 @@ describe("http1", function()
     assert.equal(3000000, #answer:match("\r\n\r\n(.*)$"))
   end)
 
+  it("answers what was sent ahead of an answer that is taken slowly",
+  function()
+    local pipe = io.popen(([[python3 -c '
+import socket, time
+peer = socket.create_connection(("127.0.0.1", %d))
+peer.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 3
+  + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+time.sleep(0.1)
+text = peer.makefile("rb").read()
+print(len(text) // 3000000, text.count(b"HTTP/1.1 200 "), text[-4:])
+']]):format(port))
+    assert.equal("3 4 b'st=a'\n", pipe:read("a"))
+    pipe:close()
+  end)
+
   it("answers 500 to a handler that fails, and says why here", function()
     assert.same({ 500 }, statuses(request("GET /fail HTTP/1.1")))
     running:wait_for("trace: %S+: broken\nstack traceback:")
