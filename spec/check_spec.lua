@@ -156,7 +156,7 @@ DIR/providers/x.lua:1: unknown field "sna" (did you mean "san"?)
                                  { "--print", "a" }, { "--config-path" },
                                  { "a", "--config-path", "b" },
                                  { "a", "--out", "b" } }) do
-      local status, out, err = run((table.unpack or unpack)(arguments))
+      local status, out, err = run(table.unpack(arguments))
       assert.equal(1, status)
       assert.equal("", out)
       assert.truthy(err:find("usage: fulcio check", 1, true))

@@ -33,19 +33,19 @@ describe("claimtext", function()
   end)
 
   it("refuses inside pick and url as well", function()
-    local pick = { word = "pick", count = 2, "k", { a = "{x}" } }
+    local pick = { __word = "pick", count = 2, "k", { a = "{x}" } }
     local _, problem = fill(pick, { k = "a" })
     assert.equal("x", problem.claim)
-    _, problem = fill({ word = "url", count = 2, "https://h/", pick },
+    _, problem = fill({ __word = "url", count = 2, "https://h/", pick },
                       { k = "b" })
     assert.same({ "claim_invalid", "k" }, { problem.code, problem.claim })
-    _, problem = fill({ word = "url", count = 2, "{h}", "p" },
+    _, problem = fill({ __word = "url", count = 2, "{h}", "p" },
                       { h = "https://%zz" })
     assert.same({ "claim_invalid", "h" }, { problem.code, problem.claim })
   end)
 
   it("takes further words from an importer alone", function()
-    local form = { word = "same", "{x}" }
+    local form = { __word = "same", "{x}" }
     assert.is_nil((claimtext.compile(form, {})))
     assert.equal("1", fill(form, { x = "1" }, { forms = {
       same = function(value, options, compile)
@@ -54,8 +54,8 @@ describe("claimtext", function()
   end)
 
   it("tells which claims a text reads", function()
-    local node = assert(claimtext.compile({ word = "url", count = 2, "{a}",
-      { word = "pick", count = 3, "b", { x = "{c}" }, "{d?}" } },
+    local node = assert(claimtext.compile({ __word = "url", count = 2, "{a}",
+      { __word = "pick", count = 3, "b", { x = "{c}" }, "{d?}" } },
       { optional = true }))
     local names = {}
     claimtext.each_claim(node, function(name) names[name] = true end)

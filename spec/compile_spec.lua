@@ -11,7 +11,7 @@ end
 describe("compile", function()
   it("makes texts nodes and matchers tests", function()
     local made, errors = piece({
-      must = { b = "x", a = { word = "present" } }, san = { uri = "{x}" },
+      must = { b = "x", a = { __word = "present" } }, san = { uri = "{x}" },
       set = { s = "1" }, default = { d = "2" },
       extensions = { build_trigger = "{y?}", runner_environment = false },
       challenge = "{sub}", check = { ["function"] = 1 }, internal = true,

@@ -84,9 +84,9 @@ describe("gotext", function()
     { '{{ index . "a/b" }}', {}, "{a/b?}" },
     { 'x{{ index . "a" }}', {}, "x{a}" },
     { 'r/{{ if eq .k "b" }}h/{{ else }}t/{{ end }}{{ .r }}', {},
-      { word = "pick", count = 3, "k", { b = "r/h/{r}" }, "r/t/{r}" }, "k" },
+      { __word = "pick", count = 3, "k", { b = "r/h/{r}" }, "r/t/{r}" }, "k" },
     { '{{ if eq (index . "k") "b" }}h{{ end }}', {},
-      { word = "pick", count = 3, "k", { b = "h" }, false } },
+      { __word = "pick", count = 3, "k", { b = "h" }, false } },
   }
   for _, row in ipairs(written) do
     it("writes " .. row[1] .. " in our language", function()

@@ -9,7 +9,7 @@ local function issuers(value, options)
 end
 
 local function glob(text)
-  return { word = "glob", count = 1, text }
+  return { __word = "glob", count = 1, text }
 end
 
 describe("issuer", function()
@@ -33,7 +33,7 @@ describe("issuer", function()
                              "https:///x", "https://u@a.example",
                              "https://a.example#x", "https://*.example",
                              glob("http://*.example"), glob("*"),
-                             { word = "glob", count = 0 }, {}, { {} } }) do
+                             { __word = "glob", count = 0 }, {}, { {} } }) do
       local _, errors = issuers(value)
       assert.equal(1, #errors)
     end

@@ -38,7 +38,7 @@ describe("lines", function()
       { 14, "check" }, { 21, "san" }, { 21, "san", "uri" }, { 23, "set" },
     }
     for _, row in ipairs(rows) do
-      local path = { (table.unpack or unpack)(row, 2) }
+      local path = { table.unpack(row, 2) }
       assert.equal(row[1], line_of(path), table.concat(path, "."))
     end
   end)

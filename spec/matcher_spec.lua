@@ -16,7 +16,7 @@ describe("matcher", function()
   end)
 
   it("has not matched what it cannot decide", function()
-    local test = assert(matcher.compile("x", { word = "match", count = 1,
+    local test = assert(matcher.compile("x", { __word = "match", count = 1,
                                                "(a+)+b" }))
     assert.is_false(test(("a"):rep(3000)))
     assert.is_false(test(("a"):rep(5000) .. "b"))
@@ -24,7 +24,7 @@ describe("matcher", function()
   end)
 
   it("takes further matchers from an importer alone", function()
-    local odd = { word = "odd" }
+    local odd = { __word = "odd" }
     assert.is_nil((matcher.compile("x", odd)))
     local test = assert(matcher.compile("x", odd, { odd = function()
       return function(value) return value % 2 == 1 end
@@ -33,15 +33,15 @@ describe("matcher", function()
   end)
 
   it("refuses what cannot be compared", function()
-    for _, value in ipairs({ "", { word = "anyone" }, {}, { a = 1 },
+    for _, value in ipairs({ "", { __word = "anyone" }, {}, { a = 1 },
                              { "a", b = 1 }, { {} },
-                             { word = "glob", count = 0 },
-                             { word = "glob", count = 2, "a", "b" },
-                             { word = "match", count = 1, "(" },
-                             { word = "has", count = 0 },
-                             { word = "has", count = 1, {} },
-                             { word = "within", count = 1, "host" },
-                             { word = "spiffe", count = 1, "A" } }) do
+                             { __word = "glob", count = 0 },
+                             { __word = "glob", count = 2, "a", "b" },
+                             { __word = "match", count = 1, "(" },
+                             { __word = "has", count = 0 },
+                             { __word = "has", count = 1, {} },
+                             { __word = "within", count = 1, "host" },
+                             { __word = "spiffe", count = 1, "A" } }) do
       local test, message = matcher.compile("x", value)
       assert.is_nil(test)
       assert.is_string(message)

@@ -4,13 +4,13 @@ local words = require("fulcio.words")
 describe("policy_file", function()
   it("writes what reads back as the same", function()
     local data = {
-      issuer = { word = "glob", count = 1, "https://*.example" },
+      issuer = { __word = "glob", count = 1, "https://*.example" },
       audience = { "a", "b" },
-      must = { ["a b"] = { word = "present" }, ["end"] = "x", n = 5,
-               list = { "p", { word = "glob", count = 1, "q*" } },
+      must = { ["a b"] = { __word = "present" }, ["end"] = "x", n = 5,
+               list = { "p", { __word = "glob", count = 1, "q*" } },
                t = true },
-      san = { uri = { word = "url", count = 2, "https://h", "{a}\n\"\\\1" } },
-      extensions = { build_trigger = { word = "pick", count = 3, "k",
+      san = { uri = { __word = "url", count = 2, "https://h", "{a}\n\"\\\1" } },
+      extensions = { build_trigger = { __word = "pick", count = 3, "k",
         { ["true"] = "1", b = "2" }, false } },
       unverified_email = true,
     }
@@ -31,7 +31,7 @@ return {
   challenge = { "{email}", "{sub}" },
 }
 ]], policy_file.text({ challenge = { "{email}", "{sub}" }, audience = "a",
-      must = { word = "anyone" }, san = { email = "{email}" },
+      must = { __word = "anyone" }, san = { email = "{email}" },
       issuer = "i" }))
   end)
 end)

@@ -130,6 +130,16 @@ describe("policy", function()
       assert.equal("a/b", claim)
     end)
 
+    it("takes claims of any name", function()
+      for _, name in ipairs({ "word", "count", "1", "a b" }) do
+        local fields = ('must = { [%q] = "x" }, san = { uri = "{sub}" }, '
+          .. 'set = { [%q] = "y" },'):format(name, name)
+        assert(decide(fields, { [name] = "x" }))
+        local _, claim = refused(fields, { [name] = "z" })
+        assert.equal(name, claim)
+      end
+    end)
+
     it("never looks at set or default", function()
       local fields = 'must = { x = "a" }, set = { x = "a" }, '
         .. 'san = { uri = "{sub}" },'

@@ -35,7 +35,8 @@ describe("shelf", function()
     assert.is_nil(none)
     assert.equal('there is no provider "gitbuh" (did you mean "github"?)',
                  message)
-    _, message = shelf.find("templates", "mine", nil, { mien = "x" })
+    none, message = shelf.find("templates", "mine", nil, { mien = "x" })
+    assert.is_nil(none)
     assert.equal('there is no template "mine" (did you mean "mien"?)',
                  message)
   end)

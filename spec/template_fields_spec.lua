@@ -36,13 +36,14 @@ describe("template_fields", function()
       extended_key_usage = { "code_signing", "1.3.6.1.4.1.32473.1" } })
     assert.same({}, errors)
     assert.equal(2, #template.extended_key_usage)
-    _, errors = check({ lifetime = 1, keys = { "P-256" },
-                        extended_key_usage = { "1.x" } })
+    template, errors = check({ lifetime = 1, keys = { "P-256" },
+                               extended_key_usage = { "1.x" } })
+    assert.same({}, template.extended_key_usage)
     assert.equal(1, #errors)
   end)
 
   it("wants a table", function()
-    for _, data in ipairs({ 5, "x", { word = "anyone" } }) do
+    for _, data in ipairs({ 5, "x", { __word = "anyone" } }) do
       local _, errors = check(data)
       assert.equal(1, #errors)
     end

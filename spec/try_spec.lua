@@ -105,7 +105,7 @@ oidc-issuers:
   it("explains its use", function()
     for _, arguments in ipairs({ {}, { "a" }, { "a", "b", "c" },
                                  { "--bogus", "a" } }) do
-      local status, text = run((table.unpack or unpack)(arguments))
+      local status, text = run(table.unpack(arguments))
       assert.equal(2, status)
       assert.truthy(text:find("usage: fulcio try", 1, true))
     end

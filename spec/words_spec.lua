@@ -7,10 +7,10 @@ describe("words", function()
       anyone, present, integer, glob("a"), pick("a", { b = "c" }, false),
       url(), 2 * minutes, hours, days, seconds }]]))
     assert.same({
-      { word = "anyone" }, { word = "present" }, { word = "integer" },
-      { word = "glob", count = 1, "a" },
-      { word = "pick", count = 3, "a", { b = "c" }, false },
-      { word = "url", count = 0 }, 120, 3600, 86400, 1,
+      { __word = "anyone" }, { __word = "present" }, { __word = "integer" },
+      { __word = "glob", count = 1, "a" },
+      { __word = "pick", count = 3, "a", { b = "c" }, false },
+      { __word = "url", count = 0 }, 120, 3600, 86400, 1,
     }, data)
   end)
 
@@ -24,8 +24,8 @@ describe("words", function()
   end)
 
   it("are shown to people as they are written", function()
-    assert.equal('glob("a")', words.show({ word = "glob", count = 1, "a" }))
-    assert.equal("present", words.show({ word = "present" }))
+    assert.equal('glob("a")', words.show({ __word = "glob", count = 1, "a" }))
+    assert.equal("present", words.show({ __word = "present" }))
     assert.equal('{ "a", 5, true }', words.show({ "a", 5, true }))
     assert.equal('"x"', words.show("x"))
     assert.is_nil(words.of("x"))

@@ -3,6 +3,7 @@
 --- Fulcio's own configuration, and the policies it stands for.
 
 local config_import = require("fulcio.config_import")
+local config_print = require("fulcio.config_print")
 local engine = require("fulcio.engine")
 local policy = require("fulcio.policy")
 local shelf = require("fulcio.shelf")
@@ -123,10 +124,10 @@ local function write_files(files, dir, stdout, stderr)
 end
 
 local function print_policies(sources, asked, stdout, stderr)
-  local files, errors = config_import.files(sources)
+  local files, errors = config_print.files(sources)
   if not files then return complain(stderr, M.lines(errors)) end
   if asked.out then return write_files(files, asked.out, stdout, stderr) end
-  stdout:write(config_import.print(sources), "")
+  stdout:write(config_print.text(sources), "")
   return 0
 end
 

@@ -155,20 +155,20 @@ end
 local lookup = M.lookup
 local fill = {}
 
+local function fill_part(part, env)
+  if type(part) == "string" then return part end
+  local text, wrong = lookup(env, part.claim)
+  if text or wrong or part.optional then return text, wrong end
+  return nil, problem("claim_missing", part.claim, "is not there")
+end
+
 function fill.text(node, env)
+  if #node == 1 then return fill_part(node[1], env) end
   local out = {}
   for i = 1, #node do
-    local part = node[i]
-    if type(part) == "string" then
-      out[i] = part
-    else
-      local text, wrong = lookup(env, part.claim)
-      if not text then
-        if wrong or part.optional then return nil, wrong end
-        return nil, problem("claim_missing", part.claim, "is not there")
-      end
-      out[i] = text
-    end
+    local text, wrong = fill_part(node[i], env)
+    if not text then return nil, wrong end
+    out[i] = text
   end
   return concat(out)
 end

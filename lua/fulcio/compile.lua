@@ -36,7 +36,7 @@ end
 
 -- A table by claim name, or nil after a report.
 local function check_table(value, field, report)
-  if type(value) == "table" and not value.word then return value end
+  if type(value) == "table" and not value.__word then return value end
   report({ field }, ("%s must be a table"):format(field))
 end
 
@@ -169,7 +169,7 @@ end
 
 function checkers.challenge(piece, value, report, options)
   local list = value
-  if type(value) ~= "table" or value.word then list = { value } end
+  if type(value) ~= "table" or value.__word then list = { value } end
   if #list == 0 then
     report({ "challenge" }, 'challenge is empty: "{sub}" is the default')
     return
@@ -248,7 +248,7 @@ end
 function M.piece(data, report, options)
   local piece = { name = options.name, must = {}, checks = {}, set = {},
                   default = {}, extensions = {}, owed = {} }
-  if type(data) ~= "table" or data.word then
+  if type(data) ~= "table" or data.__word then
     report({}, "the file must return a table: return { issuer = … }")
     return piece
   end

@@ -6,8 +6,8 @@ local engine = require("fulcio.engine")
 local fulcio_config = require("fulcio.fulcio_config")
 local gotext = require("fulcio.gotext")
 local oids = require("fulcio.oids")
-local policy_file = require("fulcio.policy_file")
 local rules = require("fulcio.fulcio_rules")
+local shelf = require("fulcio.shelf")
 local types = require("fulcio.fulcio_types")
 
 local M = {}
@@ -42,7 +42,7 @@ local matchers = {
 -- CI providers ---------------------------------------------------------
 
 local function provider_data(metadata, fail)
-  local data = { must = { word = "anyone" }, unverified_email = true,
+  local data = { must = { __word = "anyone" }, unverified_email = true,
                  default = metadata.default, extensions = {} }
   local message
   data.san = {}
@@ -70,6 +70,14 @@ end
 -- Types whose names are judged with the token, before anything is mapped:
 -- what is wrong with them the client does not hear.
 local by_token = { email = true, uri = true, username = true, spiffe = true }
+
+-- Fulcio trusts such a CA besides those of the system.
+local SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+
+local function trusted(pem)
+  if pem == "" then return nil end
+  return (shelf.read(SYSTEM) or "") .. pem
+end
 
 local Import = {}
 Import.__index = Import
@@ -133,7 +141,7 @@ function Import:add(issuer, meta, name)
     data[field] = value
   end
   data.issuer = issuer.key
-  if meta then data.issuer = { word = "glob", count = 1, issuer.key } end
+  if meta then data.issuer = { __word = "glob", count = 1, issuer.key } end
   data.audience = issuer.client_id
   self.sources[#self.sources + 1] = {
     name = name .. ".lua", path = self.file, line = self:line(issuer.key),
@@ -141,7 +149,8 @@ function Import:add(issuer, meta, name)
     import = {
       forms = forms, matchers = matchers, empty_default = true,
       mapping = not by_token[issuer.type],
-      ca_pem = issuer.ca_cert ~= "" and issuer.ca_cert or nil,
+      ca_cert = issuer.ca_cert ~= "" and issuer.ca_cert or nil,
+      ca_pem = trusted(issuer.ca_cert),
       configuration = {
         challenge_claim = rules.challenge_claim(issuer),
         type = issuer.type,
@@ -196,116 +205,6 @@ function M.parse(name, text)
   import:run()
   if #import.errors > 0 then return nil, import.errors end
   return import.sources, nil, import.warnings
-end
-
--- Policy files ---------------------------------------------------------
-
--- A value in the policy language, or nil and why it has none.
-local function written(value, default, needed)
-  if type(value) ~= "table" then return value end
-  if value.word == "printed" then return value[1] end
-  if value.word == "nonzero" then return { word = "integer" } end
-  if value.word ~= "go" then
-    local copy = {}
-    for key, item in pairs(value) do copy[key] = item end
-    return copy
-  end
-  local text, why, needs = gotext.written(value, default)
-  if not text then return nil, why end
-  if needs then needed[needs] = { word = "present" } end
-  return text
-end
-
-local function reads_email(value)
-  if type(value) == "string" then return value:find("{email[}?]") ~= nil end
-  if type(value) ~= "table" then return false end
-  for _, item in pairs(value) do
-    if reads_email(item) then return true end
-  end
-  return value[1] == "email"
-end
-
-local function tidy(data, needed)
-  if next(needed) then
-    for name, matcher in pairs(data.must.word and {} or data.must) do
-      needed[name] = matcher
-    end
-    data.must = needed
-  end
-  local default = {}
-  for name, text in pairs(data.default or {}) do
-    if text ~= "" then default[name] = text end
-  end
-  data.default = next(default) and default or nil
-  if data.unverified_email and not reads_email({ data.san, data.extensions })
-  then
-    data.unverified_email = nil
-  end
-end
-
---- A source of `parse` as plain policy data; nil and a list of messages
---- when the policy language cannot say it. There an empty claim is an
---- absent one, where Fulcio would leave out what is made of it.
-function M.plain(source)
-  local data, messages, needed = {}, {}, {}
-  local default = source.data.default or {}
-  for field, value in pairs(source.data) do data[field] = value end
-  for _, field in ipairs({ "san", "extensions", "must" }) do
-    local map = source.data[field]
-    if map and not map.word then
-      data[field] = {}
-      for name, value in pairs(map) do
-        local why
-        data[field][name], why = written(value, default, needed)
-        if why then
-          messages[#messages + 1] = ("%s.%s cannot be written as a policy: %s")
-            :format(field, name, why)
-        end
-      end
-    end
-  end
-  if #messages > 0 then
-    table.sort(messages)
-    return nil, messages
-  end
-  tidy(data, needed)
-  return data
-end
-
---- The sources of `parse` as policy files: a list of { name, text }; nil
---- and errors. A CA certificate becomes a file of its own.
-function M.files(sources)
-  local files, errors = {}, {}
-  for _, source in ipairs(sources) do
-    local data, messages = M.plain(source)
-    for _, message in ipairs(messages or {}) do
-      errors[#errors + 1] = { file = source.path, line = source.line,
-                              message = source.name .. ": " .. message }
-    end
-    if data then
-      local pem = source.import.ca_pem
-      if pem then
-        data.ca_file = source.name:gsub("lua$", "pem")
-        files[#files + 1] = { name = data.ca_file, text = pem }
-      end
-      files[#files + 1] = {
-        name = source.name,
-        text = policy_file.text(data, source.description) }
-    end
-  end
-  if #errors > 0 then return nil, errors end
-  return files
-end
-
---- The same as one text, each file under a line with its name.
-function M.print(sources)
-  local files, errors = M.files(sources)
-  if not files then return nil, errors end
-  local out = {}
-  for i, file in ipairs(files) do
-    out[i] = ("-- %s\n%s"):format(file.name, file.text)
-  end
-  return table.concat(out, "\n")
 end
 
 return M

@@ -6,10 +6,10 @@ local rules = require("fulcio.fulcio_rules")
 
 local M = {}
 
-local anyone, present = { word = "anyone" }, { word = "present" }
+local anyone, present = { __word = "anyone" }, { __word = "present" }
 
 local function url(base, path)
-  return { word = "url", count = 2, base, path }
+  return { __word = "url", count = 2, base, path }
 end
 
 local function required(...)
@@ -55,7 +55,7 @@ end
 function builders.uri(issuer)
   local domain = engine.uri.parse(issuer.subject_domain)
   return {
-    must = { sub = { word = "within", count = 1,
+    must = { sub = { __word = "within", count = 1,
                      domain.scheme .. "://" .. domain.host } },
     san = { uri = "{sub}" },
   }
@@ -68,7 +68,7 @@ end
 
 function builders.spiffe(issuer)
   return {
-    must = { sub = { word = "spiffe", count = 1,
+    must = { sub = { __word = "spiffe", count = 1,
                      rules.trust_domain(issuer.trust_domain) } },
     san = { uri = "{sub}" },
   }
@@ -116,11 +116,11 @@ end
 
 builders["gitlab-pipeline"] = function()
   local base = "https://gitlab.com/"
-  local config = { word = "printed", "https://{ci_config_ref_uri}" }
+  local config = { __word = "printed", "https://{ci_config_ref_uri}" }
   local must = required("project_path", "pipeline_source", "pipeline_id",
     "ci_config_ref_uri", "job_id", "ref", "ref_type", "namespace_path",
     "namespace_id", "project_id", "sha", "runner_environment")
-  must.runner_id = { word = "nonzero" }
+  must.runner_id = { __word = "nonzero" }
   return {
     must = must,
     san = { uri = "https://{ci_config_ref_uri}" },
@@ -130,7 +130,7 @@ builders["gitlab-pipeline"] = function()
       runner_environment = "{runner_environment}",
       source_repository_uri = url(base, "{project_path}"),
       source_repository_digest = "{sha}",
-      source_repository_ref = { word = "pick", count = 2, "ref_type", {
+      source_repository_ref = { __word = "pick", count = 2, "ref_type", {
         branch = "refs/heads/{ref}", tag = "refs/tags/{ref}" } },
       source_repository_identifier = "{project_id}",
       source_repository_owner_uri = url(base, "{namespace_path}"),

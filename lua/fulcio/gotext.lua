@@ -176,7 +176,7 @@ local function names_in(tree, found)
 end
 
 --- The node of a template: `form` is what an importer writes in the place
---- of a text, { word = "go", template, extension, list }.
+--- of a text, { __word = "go", template, extension, list }.
 function M.node(form)
   local fill = fill_bare
   if form.template == "" then fill = fill_nothing end
@@ -189,7 +189,7 @@ end
 --- Reads a template of Fulcio's, or a bare claim: a form, or nil and a
 --- message. `extension` is Go's name of what it is for.
 function M.form(template, extension)
-  local form = { word = "go", template = template, extension = extension }
+  local form = { __word = "go", template = template, extension = extension }
   if template:find("^%s*$") then form.template = "" end
   if template:find("{{", 1, true) then
     local message
@@ -274,7 +274,7 @@ local function as_pick(found, before, after, default)
     no, why = plain_text(otherwise, default)
     if not no then return nil, why end
   end
-  return { word = "pick", count = 3, claim.name, { [wanted.value] = yes },
+  return { __word = "pick", count = 3, claim.name, { [wanted.value] = yes },
            no }, nil, claim.op == "field" and claim.name or nil
 end
 

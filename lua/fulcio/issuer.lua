@@ -58,7 +58,7 @@ local function entry(value, options)
 end
 
 local function as_list(value)
-  if type(value) == "table" and not value.word then return value end
+  if type(value) == "table" and not value.__word then return value end
   return { value }
 end
 

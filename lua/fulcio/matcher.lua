@@ -14,7 +14,7 @@ local compile
 -- The one text that a word was given, or nil and how to write it.
 local function argument(value, example)
   if value.count ~= 1 or type(value[1]) ~= "string" or value[1] == "" then
-    return nil, ("%s takes one text: %s"):format(value.word, example)
+    return nil, ("%s takes one text: %s"):format(value.__word, example)
   end
   return value[1]
 end
@@ -106,7 +106,7 @@ end
 local function compile_list(list)
   local tests = {}
   for i, value in ipairs(list) do
-    if type(value) == "table" and not value.word then
+    if type(value) == "table" and not value.__word then
       return nil, "a list in a list cannot match (for a claim that is"
         .. ' a list, write has("value"))'
     end
@@ -135,12 +135,12 @@ function compile(value, forms)
   if kind ~= "table" then
     return function(claim) return claim == value end
   end
-  local compiler = compilers[value.word] or (forms or {})[value.word]
+  local compiler = compilers[value.__word] or (forms or {})[value.__word]
   if compiler then return compiler(value) end
-  if value.word == "anyone" then
+  if value.__word == "anyone" then
     return nil, "anyone stands alone: must = anyone"
   end
-  if not value.word and is_list(value) then return compile_list(value) end
+  if not value.__word and is_list(value) then return compile_list(value) end
   return nil, ("%s cannot be compared with a claim"):format(words.show(value))
 end
 

@@ -43,7 +43,7 @@ local function unknown(field, name)
 end
 
 function checkers.subject(template, value)
-  if type(value) ~= "table" or value.word
+  if type(value) ~= "table" or value.__word
      or (next(value) ~= nil and #value == 0) then
     return 'subject is a list of pairs: { { "O", "Example" } }'
   end
@@ -60,7 +60,7 @@ end
 
 local function texts(field)
   return function(template, value)
-    local list = type(value) == "table" and not value.word and value
+    local list = type(value) == "table" and not value.__word and value
     if not list or (#list == 0 and next(list) ~= nil) then
       return field .. " must be a list of texts"
     end
@@ -123,7 +123,7 @@ end
 --- wrong is reported by `report(path, message)`.
 function M.check(data, report)
   local template = { subject = {}, key_usage = {}, extended_key_usage = {} }
-  if type(data) ~= "table" or data.word then
+  if type(data) ~= "table" or data.__word then
     report({}, "a template must return a table: return { lifetime = … }")
     return template
   end

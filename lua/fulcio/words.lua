@@ -10,13 +10,13 @@ local MEMORY, INSTRUCTIONS = 16 * 1024 * 1024, 1000000
 local prelude = [[
 local function word(name)
   return function(...)
-    return { word = name, count = select("#", ...), ... }
+    return { __word = name, count = select("#", ...), ... }
   end
 end
 return {
-  anyone = { word = "anyone" },
-  present = { word = "present" },
-  integer = { word = "integer" },
+  anyone = { __word = "anyone" },
+  present = { __word = "present" },
+  integer = { __word = "integer" },
   glob = word("glob"),
   match = word("match"),
   within = word("within"),
@@ -49,7 +49,7 @@ end
 
 --- The word a value stands for, nil when it is not one.
 function M.of(value)
-  return type(value) == "table" and value.word or nil
+  return type(value) == "table" and value.__word or nil
 end
 
 --- How a value of a policy file is shown to people, in one line.
@@ -60,8 +60,8 @@ function M.show(value)
   local parts = {}
   for i = 1, #value do parts[i] = M.show(value[i]) end
   local inner = table.concat(parts, ", ")
-  if not value.word then return "{ " .. inner .. " }" end
-  return value.count and value.word .. "(" .. inner .. ")" or value.word
+  if not value.__word then return "{ " .. inner .. " }" end
+  return value.count and value.__word .. "(" .. inner .. ")" or value.__word
 end
 
 return M
