@@ -53,4 +53,29 @@ describe("main", function()
     finally(function() os.remove(path) end)
     says(1, path .. ":1:", "run", path)
   end)
+
+  it("looks for modules beside itself, whatever LUA_ variables say",
+  function()
+    local path = os.tmpname()
+    assert(engine.system.write(path, [[
+      for part in (package.path .. ";" .. package.cpath):gmatch("[^;]+") do
+        print(part)
+      end
+    ]]))
+    finally(function() os.remove(path) end)
+    local status, printed = program.run({ "run", path },
+      "LUA_PATH='./?.lua' LUA_CPATH_5_4='./?.so' LUA_INIT='print(1)'")
+    assert.equal(0, status)
+    for place in printed:gmatch("[^\n]+") do
+      assert.matches("^/.+%?", place)
+    end
+    assert.matches("/lua/%?%.lua\n", printed)
+  end)
+
+  it("throws what the program throws, with a traceback", function()
+    local path = os.tmpname()
+    assert(engine.system.write(path, "error('broken')"))
+    finally(function() os.remove(path) end)
+    says(1, "broken\nstack traceback:", "run", path)
+  end)
 end)
