@@ -56,11 +56,11 @@ static void read_all(lua_State *L, int fd) {
   luaL_Buffer buffer;
   luaL_buffinit(L, &buffer);
   for (;;) {
-    char *room = luaL_prepbuffer(&buffer);
-    ssize_t got = read(fd, room, LUAL_BUFFERSIZE);
+    char part[1024];
+    ssize_t got = read(fd, part, sizeof part);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
-    luaL_addsize(&buffer, (size_t)got);
+    luaL_addlstring(&buffer, part, (size_t)got);
   }
   luaL_pushresult(&buffer);
 }
