@@ -21,11 +21,21 @@ local function malformed(message, ...)
   error(refusal("request_malformed", { message = message:format(...) }), 0)
 end
 
+-- The other spelling of a name, as in the proto file.
+local snake = {
+  certificateSigningRequest = "certificate_signing_request",
+  oidcIdentityToken = "oidc_identity_token",
+  proofOfPossession = "proof_of_possession",
+  publicKey = "public_key",
+  publicKeyRequest = "public_key_request",
+  signedEmailAddress = "signed_email_address",
+}
+
 -- A member by its name, in either spelling; nil when absent or null.
 local function member(object, name)
   local value = object[name]
-  if value == nil then
-    name = name:gsub("%u", function(c) return "_" .. c:lower() end)
+  if value == nil and snake[name] then
+    name = snake[name]
     value = object[name]
   end
   if value == null then return nil end

@@ -20,8 +20,8 @@ end
 local function open_ca(settings)
   local backend = backends[settings.ca]
   if not backend then
-    return nil, ("--ca=%s is not built yet. Try: pkcs11ca, fileca or ephemeralca")
-      :format(settings.ca)
+    return nil, ("--ca=%s is not built yet. Try: pkcs11ca, fileca or"
+                 .. " ephemeralca"):format(settings.ca)
   end
   return require(backend).open(settings)
 end
