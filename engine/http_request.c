@@ -9,6 +9,8 @@
 #define DEFAULT_SECONDS 5.0
 #define DEFAULT_BODY (256 * 1024)
 #define MAX_HEAD ((size_t)64 * 1024)
+/* curl would allocate 64 KiB for each body it sends. */
+#define SMALL_BUFFER 16384L
 
 /* What arrives ---------------------------------------------------------- */
 
@@ -209,6 +211,7 @@ void http_setup(lua_State *L, HttpExchange *exchange) {
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->reason);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SMALL_BUFFER);
   /* Do not wait for a resolver thread that hangs. */
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
