@@ -241,6 +241,18 @@ describe("ctlog as a process", function()
     start():wait_for("ctlog.db: not a sound SQLite file")
   end)
 
+  it("leaves the socket to the one that has it, for two seconds",
+    function()
+      local listeners, message, code = require("fulcio.ctlog").listen({
+        data_dir = directory .. "/data" })
+      assert.is_nil(listeners)
+      assert.equal("in_use", code, message)
+      assert(submit(ca:precertificate(), directory .. "/data/ctlog.sock"))
+      program:signal("KILL")
+      assert(require("fulcio.ctlog").listen({
+        data_dir = directory .. "/data" }))
+    end)
+
   it("does not start on an address in use", function()
     local holder = assert(server.listen({ host = "127.0.0.1", port = 0 }))
     local listeners, message, code = require("fulcio.ctlog").listen({
