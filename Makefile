@@ -81,7 +81,7 @@ DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
 TEST_DEPS := curl lua5.4 lua-busted libnss3-tools opensc openssl \
              p11-kit p11-kit-modules \
-             python3-venv softhsm2
+             procps python3-venv softhsm2
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
 
 # Asks dpkg first, so that it costs nothing when all is there.
@@ -107,7 +107,7 @@ DATA ?= build/serve
 export PORT ISSUER_PORT LOG_PORT GRPC_PORT METRICS_PORT
 
 serve: deps
-	@$(QUIETLY) all
+	+@$(QUIETLY) all
 	@exec examples/serve.bash $(BUILD)/fulcio $(DATA)
 
 # The engine goes where lua$(LUA) looks for it, so that other hosts of Lua
@@ -144,7 +144,7 @@ $(BUILD)/module/%.so: spec/%.c $(BUILD)/engine.so
 	$(CC) $(FLAGS) -shared $< -lcrypto -ldl -o $@
 
 test: test-deps
-	@$(QUIETLY) all spec-modules
+	+@$(QUIETLY) all spec-modules
 	@$(BUSTED) $(SPEC)
 
 # Sanitizers: the same specs on a build of its own, run by the program, which
@@ -157,7 +157,7 @@ RUNTIME = $(foreach name,libasan libubsan,$(shell \
             $(CC) -print-file-name=$(name).so))
 
 san: test-deps
-	@$(QUIETLY) all spec-modules BUILD=$(SAN) \
+	+@$(QUIETLY) all spec-modules BUILD=$(SAN) \
 	  CFLAGS="$(SANITIZE)"
 	@mkdir -p $(SAN)/bin
 	@printf '#!/bin/sh\nLD_PRELOAD="%s" exec /usr/bin/lua5.4 "$$@"\n' \
@@ -175,7 +175,7 @@ CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
 HOUSE := lengths leftovers links documented
 
 check: check-deps
-	@$(QUIETLY) all check-now
+	+@$(QUIETLY) all check-now
 
 check-now: check-format check-tidy check-cppcheck check-luacheck check-house
 	@echo "check: clean"
