@@ -69,8 +69,20 @@ describe("startup", function()
                   .. " fileca or ephemeralca" }, errors)
   end)
 
+  it("names the flags that only another CA looks at", function()
+    local settings = assert(options.parse("serve", { "--ca", "ephemeralca",
+      "--fileca-cert", "x", "--hsm-key-label=y", "--port", "0" }, {}))
+    assert.same({ "--fileca-cert", "--hsm-key-label" },
+                startup.ignored(settings))
+    settings = assert(options.parse("serve", { "--ca", "fileca",
+      "--fileca-cert", "x" }, {}))
+    assert.same({}, startup.ignored(settings))
+  end)
+
   it("knows whether every listener is on loopback", function()
-    local function loopback(...) return assert(prepare(...)).options.loopback end
+    local function loopback(...)
+      return assert(prepare(...)).options.loopback
+    end
     assert.is_false(loopback())
     assert.is_false(loopback("--host", "127.0.0.1"))
     assert.is_true(loopback("--host", "127.0.0.1", "--grpc-host", "::1"))

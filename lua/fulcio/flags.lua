@@ -22,7 +22,7 @@ local general = {
   { "workers", kind = "integer", minimum = 1, maximum = 256,
     "processes that answer (default: one a processor)" },
   { "user", value = "NAME", default = "",
-    "become this user once the listeners are open" },
+    "become this user, who owns DATA_DIR, once the ports are open" },
   { "development", kind = "boolean", default = false,
     "allow http:// issuers on loopback; never in production" },
 }

@@ -152,7 +152,8 @@ function M.refused(refused, fields)
   for _, from in ipairs({ refused.client, refused.log, fields or {} }) do
     for name, value in pairs(from) do all[name] = value end
   end
-  say(refused.http < 500 and "warn" or "error", "request refused", all)
+  local ours = refused.http == 500 or refused.http == 503
+  say(ours and "error" or "warn", "request refused", all)
 end
 
 M.open({ mode = "prod" })

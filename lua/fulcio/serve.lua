@@ -46,7 +46,9 @@ local function open_listeners(settings)
     data_dir = settings.data_dir, host = settings.ctlog_host,
     port = settings.ctlog_port,
   })
-  if not found.log then return nil, "--ctlog-port: " .. message end
+  if not found.log then
+    return nil, "--data-dir, --ctlog-port: " .. message
+  end
   found.ctlog = found.log.tcp
   return found
 end
@@ -71,6 +73,9 @@ end
 local function warn(settings)
   if settings.ct_log_url == "" then
     log.warn("certificates leave without an SCT: --ct-log-url is empty")
+  end
+  for _, name in ipairs(startup.ignored(settings)) do
+    log.warn("a flag of another CA has no effect", { flag = name })
   end
   if settings.development then
     log.warn("--development: never in production")

@@ -1,6 +1,7 @@
 --- What is loaded and checked before any process is started.
 
 local ctclient = require("fulcio.ctclient")
+local flags = require("fulcio.flags")
 local policyset = require("fulcio.policyset")
 local proof = require("fulcio.proof")
 local shelf = require("fulcio.shelf")
@@ -76,6 +77,20 @@ function M.prepare(settings)
   world.log = checked(open_log(settings))
   if errors[1] then return nil, errors end
   return world
+end
+
+--- The flags that were given although only another `--ca` looks at them.
+function M.ignored(settings)
+  local names = {}
+  for _, group in ipairs(flags.serve) do
+    for _, flag in ipairs(group) do
+      local given = settings.given[flag[1]:gsub("[-.]", "_")]
+      if flag.backend and flag.backend ~= settings.ca and given then
+        names[#names + 1] = given
+      end
+    end
+  end
+  return names
 end
 
 return M
