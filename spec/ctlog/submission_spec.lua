@@ -84,6 +84,31 @@ describe("a submission to the log", function()
     refused("no accepted root", der, { chain[1] })
   end)
 
+  it("is refused when its chain names a certificate twice", function()
+    local root = ca.root.der
+    refused("there twice", ca:precertificate(), { root, root })
+    local below = ca:below("issuer")
+    local issuer = below.chain[1].der
+    refused("there twice", below:precertificate(), { issuer, issuer, root })
+  end)
+
+  it("is refused when nobody knows its issuer's kind of key", function()
+    local directory = log.directory
+    assert(ca.key:save(directory .. "/ca.key"))
+    assert(engine.system.write(directory .. "/ca.pem", ca.root.pem))
+    assert(engine.system.write(directory .. "/extensions",
+      "basicConstraints=critical,CA:TRUE\n"))
+    assert(os.execute(([[cd %s && openssl req -new -newkey ec -nodes \
+      -pkeyopt ec_paramgen_curve:secp256k1 -keyout odd.key -out odd.csr \
+      -subj /CN=odd 2>/dev/null && openssl x509 -req -in odd.csr -days 9 \
+      -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions \
+      -outform DER -out odd.der 2>/dev/null]]):format(directory)))
+    local file = assert(io.open(directory .. "/odd.der", "rb"))
+    local odd = file:read("a")
+    file:close()
+    refused("", ca:precertificate(), { odd, ca.root.der })
+  end)
+
   it("is refused when its chain runs through a leaf", function()
     local fake = ca:below("fake", { ca = false })
     refused("not a CA's", fake:precertificate(), fake:ders())
@@ -130,7 +155,7 @@ describe("a submission to the log", function()
         assert(log:add(below:precertificate(), below:ders()))
       end
       assert.equal(3, reader.count)
-      reader.count = 1000
+      reader.count = 256
       assert(log:add(ca:precertificate()))
       assert.equal(1, reader.count)
     end)

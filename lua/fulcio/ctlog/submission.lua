@@ -10,7 +10,7 @@ local json = cjson.new()
 json.decode_max_depth(4)
 
 -- Certificates above the leaf, and chains that are remembered.
-local MAX_LENGTH, MAX_CHAINS = 10, 1000
+local MAX_LENGTH, MAX_CHAINS = 10, 256
 -- A CA certificate that signs precertificates in another's name.
 local PRECERT_SIGNING = "1.3.6.1.4.1.11129.2.4.4"
 
@@ -36,11 +36,13 @@ local function verify(self, chain)
   for i = 2, #chain do
     local above, below = chain[i], chain[i - 1]
     if not above.ca then
-      return bad("certificate %d of the chain is not a CA's", i)
+      return bad("certificate %d of the chain is not a CA's", i + 1)
+    elseif above.der == below.der then
+      return bad("certificate %d of the chain is there twice", i + 1)
     elseif above.subject_der ~= below.issuer_der
       or not above:signed(below.der) then
       return bad("certificate %d of the chain did not sign the one before",
-        i)
+        i + 1)
     end
   end
   local last = chain[#chain]
@@ -60,10 +62,10 @@ local function record(chain)
     end
   end
   for i = 1, #chain do ders[i] = chain[i].der end
-  return {
-    issuer = issuer, ders = ders,
-    key_hash = engine.bytes.sha256(issuer:pkey():spki()),
-  }
+  local key = issuer:pkey()
+  if not key then return bad("the issuer's key is of no kind we know") end
+  return { issuer = issuer, ders = ders,
+           key_hash = engine.bytes.sha256(key:spki()) }
 end
 
 local function read_chain(self, texts)
@@ -82,27 +84,26 @@ local function read_chain(self, texts)
   return record(verified)
 end
 
-local function remember(self, name, known)
+-- The record known by that name, or made and remembered by it.
+local function recall(self, name, make, ...)
+  local known = self.chains[name]
+  if known then return known end
+  local made, message = make(...)
+  if not made then return nil, message end
   if self.count >= MAX_CHAINS then self.chains, self.count = {}, 0 end
-  self.chains[name] = known
-  self.count = self.count + 1
-  return known
+  self.chains[name], self.count = made, self.count + 1
+  return made
 end
 
 -- The record of the chain above a leaf.
 local function chain_above(self, texts, leaf, der)
-  if #texts == 1 then
-    local root = self.roots:above(der, leaf.issuer_der)
-    if not root then return bad("the chain ends in no accepted root") end
-    local name = engine.bytes.base64(root.der)
-    return self.chains[name] or remember(self, name, record({ root }))
+  if #texts > 1 then
+    local name = texts[3] and table.concat(texts, ",", 2) or texts[2]
+    return recall(self, name, read_chain, self, texts)
   end
-  local name = texts[3] and table.concat(texts, ",", 2) or texts[2]
-  local known = self.chains[name]
-  if known then return known end
-  local message
-  known, message = read_chain(self, texts)
-  return known and remember(self, name, known), message
+  local root = self.roots:above(der, leaf.issuer_der)
+  if not root then return bad("the chain ends in no accepted root") end
+  return recall(self, engine.bytes.base64(root.der), record, { root })
 end
 
 local function decode(body)
