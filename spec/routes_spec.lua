@@ -1,0 +1,21 @@
+local routes = require("fulcio.routes")
+
+describe("routes", function()
+  it("are Fulcio's addresses, each once, each with its handler", function()
+    local found = {}
+    for _, route in ipairs(routes) do
+      local address = route[1] .. " " .. route[2]
+      assert.is_nil(found[address], address)
+      assert.equal("function", type(route[3]), address)
+      found[address] = true
+    end
+    assert.same({
+      ["POST /api/v2/signingCert"] = true,
+      ["GET /api/v2/trustBundle"] = true,
+      ["GET /api/v2/configuration"] = true,
+      ["POST /api/v1/signingCert"] = true,
+      ["GET /api/v1/rootCert"] = true,
+      ["GET /healthz"] = true,
+    }, found)
+  end)
+end)
