@@ -29,6 +29,7 @@ local rows = {
   { "a", { a = true }, nil, "true" },
   { "a/b", { ["a/b"] = "x" }, nil, "x" },
   { "a", { a = "" }, { a = "d" }, "" },
+  { " ", {}, nil, " " },
 }
 
 describe("gotext", function()
@@ -110,12 +111,15 @@ describe("gotext", function()
       ['{{ if eq .a "b" }}x{{ end }}{{ if eq .c "d" }}x{{ end }}'] =
         "there are two ifs in it",
       ["a}"] = 'the claim "a}" has a name that cannot be written',
-      [" "] = "it is empty",
     }) do
       local text, found = gotext.written(gotext.form(template, "X"),
                                          { e = "" })
       assert.is_nil(text)
       assert.equal(why, found)
     end
+    local text, found = gotext.written(
+      gotext.form(" ", "SubjectAlternativeName"), {})
+    assert.is_nil(text)
+    assert.equal("it is empty", found)
   end)
 end)

@@ -48,9 +48,9 @@ describe("grant", function()
 
   it("does not fill a challenge from a claim that is no text", function()
     local _, why = decide('san = { uri = "x:{y}" }, '
-                          .. 'challenge = { "{sub}", "{y}" },',
-                          { sub = { "a" }, y = "1" })
-    assert.equal("sub", why.client.claim)
+                          .. 'challenge = { "{z}", "{y}" },',
+                          { sub = "s", y = "1", z = { "a" } })
+    assert.equal("z", why.client.claim)
     assert.equal("challenge", why.log.field)
   end)
 end)

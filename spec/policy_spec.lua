@@ -354,6 +354,12 @@ describe("policy", function()
       assert.equal("CLAIM_MISSING", refused(fields, { sub = "" }))
     end)
 
+    it("comes from the token alone", function()
+      local fields = BASE .. 'set = { sub = "x" }, default = { y = "x" },'
+      assert.equal("s", assert(decide(fields)).challenge)
+      assert.equal("CLAIM_MISSING", refused(fields .. 'challenge = "{y}",'))
+    end)
+
     it("wants a verified address wherever one is read", function()
       local unverified = { email = "a@example.com" }
       local reads = {

@@ -182,7 +182,9 @@ function fill.url(node, env)
   local url
   url, message = engine.uri.join(base, path)
   if url then return url end
-  return nil, problem("claim_invalid", M.first(node) or "url", message)
+  wrong = problem("claim_invalid", M.first(node), message)
+  wrong.go = select(2, engine.uri.parse(base))
+  return nil, wrong
 end
 
 function fill.pick(node, env)
@@ -199,7 +201,7 @@ end
 
 --- The text of a node for one token. `env` is { claims, set, default }.
 --- nil alone: a `{claim?}` was absent, say nothing. nil and a problem
---- { code, claim, why }: refuse.
+--- { code, claim, why }: refuse; `go` is what Go says of a bad base.
 function M.fill(node, env)
   return (node.fill or fill[node.kind])(node, env)
 end

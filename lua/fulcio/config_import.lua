@@ -16,16 +16,22 @@ local M = {}
 
 local forms = { go = gotext.node }
 
--- A text as Go prints the URL that it is.
-function forms.printed(form, options, compile)
+-- A claim that is a URL, or one without its scheme, as https.
+function forms.https(form, options, compile)
   local node, message = compile(form[1], options)
   if not node then return nil, message end
   return {
-    kind = "printed", base = node,
+    kind = "https", base = node,
     fill = function(_, env)
       local text, wrong = claimtext.fill(node, env)
-      local uri = text and engine.uri.parse(text)
-      return uri and uri.text or text, wrong
+      if not text then return nil, wrong end
+      local uri, why = engine.uri.parse(text)
+      if not uri then
+        return nil, { code = "claim_invalid", claim = claimtext.first(node),
+                      why = why, message = why }
+      end
+      if not uri.scheme then return "https://" .. uri.text end
+      return "https" .. uri.text:sub(#uri.scheme + 1)
     end,
   }
 end
@@ -50,11 +56,17 @@ local function provider_data(metadata, fail)
   if message then fail("subject-alternative-name: " .. message, message) end
   for _, name in ipairs(oids.names) do
     local template = metadata.extensions[name]
-    if template and template:find("%S") then
+    if template and template ~= "" then
       local form
       form, message = gotext.form(template, fulcio_config.go_name(name))
       if not form then fail(name .. ": " .. message, message) end
       data.extensions[name] = form
+    end
+  end
+  for _, name in ipairs({ "issuer", "subject" }) do
+    _, message = gotext.form(metadata.extensions[name] or "", name)
+    if message and not message:find("cannot become data", 1, true) then
+      fail(name .. ": " .. message, message)
     end
   end
   return data

@@ -8,7 +8,7 @@ local M = {}
 -- A value in the policy language, or nil and why it has none.
 local function written(value, default, needed)
   if type(value) ~= "table" then return value end
-  if value.__word == "printed" then return value[1] end
+  if value.__word == "https" then return "https://" .. value[1] end
   if value.__word == "nonzero" then return { __word = "integer" } end
   if value.__word ~= "go" then
     local copy = {}

@@ -52,6 +52,10 @@ for _, name in ipairs(oids.names) do
   extension_fields[name] = { go_name(name), (name:gsub("_", "-")) }
 end
 
+-- Fulcio reads these two and never uses them.
+extension_fields.issuer = { "Issuer", "issuer" }
+extension_fields.subject = { "Subject", "subject" }
+
 M.go_name = go_name
 
 -- Reading --------------------------------------------------------------

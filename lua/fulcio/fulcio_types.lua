@@ -116,14 +116,14 @@ end
 
 builders["gitlab-pipeline"] = function()
   local base = "https://gitlab.com/"
-  local config = { __word = "printed", "https://{ci_config_ref_uri}" }
+  local config = { __word = "https", "{ci_config_ref_uri}" }
   local must = required("project_path", "pipeline_source", "pipeline_id",
     "ci_config_ref_uri", "job_id", "ref", "ref_type", "namespace_path",
     "namespace_id", "project_id", "sha", "runner_environment")
   must.runner_id = { __word = "nonzero" }
   return {
     must = must,
-    san = { uri = "https://{ci_config_ref_uri}" },
+    san = { uri = config },
     extensions = {
       build_signer_uri = config,
       build_signer_digest = "{ci_config_sha?}",

@@ -187,11 +187,16 @@ function M.node(form)
 end
 
 --- Reads a template of Fulcio's, or a bare claim: a form, or nil and a
---- message. `extension` is Go's name of what it is for.
+--- message. `extension` is Go's name of what it is for. White space alone
+--- is no name, but printed as it is (and no template for a SAN).
 function M.form(template, extension)
   local form = { __word = "go", template = template, extension = extension }
-  if template:find("^%s*$") then form.template = "" end
-  if template:find("{{", 1, true) then
+  if template:find("^%s*$") then
+    form.list = { { op = "text", value = template } }
+    if extension == "SubjectAlternativeName" then
+      form.template, form.list = "", nil
+    end
+  elseif template:find("{{", 1, true) then
     local message
     form.list, message = gotemplate.parse(template)
     if not form.list then return nil, message end

@@ -26,7 +26,7 @@ local function refuse(policy, field, problem)
     client = { claim = problem.claim },
     log = { policy = policy.name, field = field, claim = problem.claim,
             detail = problem.why },
-    message = problem.message,
+    message = problem.message or policy.mapping and problem.go or nil,
   })
 end
 
@@ -72,8 +72,9 @@ local function needed(policy, field, node, env)
   return text
 end
 
-local function challenge_of(policy, env)
-  local problem
+-- What a client proves comes from its token alone.
+local function challenge_of(policy, token)
+  local env, problem = { claims = token, set = {}, default = {} }, nil
   for _, node in ipairs(policy.challenge) do
     local text, wrong = claimtext.fill(node, env)
     if text then return text end
@@ -87,10 +88,17 @@ end
 
 local function name_of(policy, env)
   local kind, node = policy.san.type, policy.san.node
-  local text, refused = needed(policy, "san", node, env)
-  if not text then return nil, refused end
+  local text, problem = claimtext.fill(node, env)
+  if problem then return refuse(policy, "san", problem) end
+  if not text or text == "" then
+    return invalid(policy, "san", node, env, "leaves an empty san")
+  end
   local name, why, encoding = san.name(kind, text)
-  if name then return name end
+  if name then
+    why = unfit(text)
+    if why then return invalid(policy, "san", node, env, why) end
+    return name
+  end
   return refuse(policy, "san", {
     code = "claim_invalid", claim = blame(node, env), why = why,
     message = (encoding or policy.mapping) and why or nil,
@@ -111,10 +119,12 @@ local function standing(policy, env)
   if not issuer then return nil, refused end
   local subject = claimvalue.find(env.claims, "sub")
   if subject ~= nil then
-    subject = claimvalue.text(subject)
-    if not subject or unfit(subject) then
-      return refuse(policy, "subject", {
-        code = "claim_invalid", claim = "sub", why = "is not a fit text" })
+    local why
+    subject, why = claimvalue.text(subject)
+    why = why or unfit(subject)
+    if why then
+      return refuse(policy, "subject", { code = "claim_invalid", why = why,
+                                         claim = "sub" })
     end
   end
   return { issuer = issuer, issuer_v2 = issuer, subject = subject }
@@ -141,10 +151,10 @@ end
 -- An e-mail address counts only when its issuer says it is verified.
 local function verified(policy, env)
   if not policy.reads_email or env.set.email then return true end
-  if claimvalue.find(env.claims, "email") == nil then return true end
+  local absent = claimvalue.find(env.claims, "email") == nil
   local value = claimvalue.find(env.claims, "email_verified")
   local state = claimvalue.boolean(value)
-  if state or (state == false and policy.unverified_email) then
+  if state or (state == false and (absent or policy.unverified_email)) then
     return true
   end
   return nil, refusal("email_not_verified", {
@@ -161,10 +171,10 @@ function M.fill(policy, token)
   local name, extensions, challenge
   name, refused = name_of(policy, env)
   if not name then return nil, refused end
-  challenge, refused = challenge_of(policy, env)
-  if not challenge then return nil, refused end
   extensions, refused = extensions_of(policy, env)
   if not extensions then return nil, refused end
+  challenge, refused = challenge_of(policy, token)
+  if not challenge then return nil, refused end
   return {
     policy = policy.name,
     issuer = token.iss,

@@ -7,11 +7,8 @@ local cjson = require("cjson")
 local function skip(text, at)
   local first = text:sub(at, at)
   if first == '"' then
-    repeat
-      at = text:find('["\\]', at + 1)
-      if text:sub(at, at) == "\\" then at = at + 1 end
-    until text:sub(at, at) == '"' and text:sub(at - 1, at - 1) ~= "\\"
-      or text:sub(at, at) == '"' and text:sub(at - 2, at - 1) == "\\\\"
+    at = text:find('["\\]', at + 1)
+    while text:sub(at, at) == "\\" do at = text:find('["\\]', at + 2) end
     return at + 1
   elseif first == "{" or first == "[" then
     local depth = 0
