@@ -46,10 +46,25 @@ local function failure(record)
     indented(message, 60))
 end
 
-local function skipped(record)
-  local reason = tostring(record.message or "pending")
-  return ("skipped: %s: %s"):format(record.name or place(record),
-    (reason:gsub("^%S+:%d+: ", "")))
+-- A line a reason: "skipped: REASON: NAME and 12 more".
+local function skipped(records)
+  local lines, by_reason = {}, {}
+  for _, record in ipairs(records) do
+    local reason = tostring(record.message or "pending")
+      :gsub("^%S+:%d+: ", "")
+    local line = by_reason[reason]
+    if not line then
+      line = { reason = reason, name = record.name or place(record), more = 0 }
+      by_reason[reason], lines[#lines + 1] = line, line
+    else
+      line.more = line.more + 1
+    end
+  end
+  for i, line in ipairs(lines) do
+    local more = line.more > 0 and (" and %d more"):format(line.more) or ""
+    lines[i] = ("skipped: %s: %s%s"):format(line.reason, line.name, more)
+  end
+  return lines
 end
 
 -- busted goes on with a subscriber's neighbours when it returns nil, true.
@@ -76,7 +91,7 @@ return function()
   on({ "failure" }, failed)
   on({ "error" }, failed)
   on({ "suite", "end" }, function()
-    for _, record in ipairs(handler.pendings) do print(skipped(record)) end
+    for _, line in ipairs(skipped(handler.pendings)) do print(line) end
     local total = counted(handler)
     print(("%d passed, %d failed"):format(total.passed, total.failed))
   end)
