@@ -118,8 +118,9 @@ builders["gitlab-pipeline"] = function()
   local base = "https://gitlab.com/"
   local config = { __word = "https", "{ci_config_ref_uri}" }
   local must = required("project_path", "pipeline_source", "pipeline_id",
-    "ci_config_ref_uri", "job_id", "ref", "ref_type", "namespace_path",
+    "ci_config_ref_uri", "job_id", "ref", "namespace_path",
     "namespace_id", "project_id", "sha", "runner_environment")
+  must.ref_type = { "branch", "tag" }
   must.runner_id = { __word = "nonzero" }
   return {
     must = must,

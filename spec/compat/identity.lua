@@ -71,6 +71,18 @@ local function payload(vector)
   return "{" .. table.concat(add, ",") .. rest
 end
 
+local known = { alg = true, exp_offset = true, nbf_offset = true,
+  iat_offset = true, omit = true, bad_signature = true, raw = true,
+  discovery_algs = true, discovery_issuer = true, discovery_down = true,
+  signed_challenge = true }
+
+-- What a vector asks of its token that we cannot make, nil when we can.
+local function unknown(vector)
+  for name in pairs(vector.token or {}) do
+    if not known[name] then return "no token is known with " .. name end
+  end
+end
+
 local function jwt_of(vector)
   local how = vector.token or {}
   if how.raw then return how.raw end
@@ -138,8 +150,9 @@ local function issue(vector)
   if not grant then return refused_at("decide", refused) end
   local client = key_of("ES256")
   local key
+  local signed = (vector.token or {}).signed_challenge or grant.challenge
   key, refused = proof.verify({
-    public_key = client:pem(), proof = client:sign(grant.challenge) }, grant)
+    public_key = client:pem(), proof = client:sign(signed) }, grant)
   if not key then return refused_at("issue", refused) end
   local draft
   draft, refused = template.fill(grant, key, ca().root, NOW)
@@ -223,6 +236,8 @@ local function compare(vector, done)
 end
 
 local function play(vector)
+  local odd = unknown(vector)
+  if odd then return "skipped", odd end
   local done = issue(vector)
   local why = compare(vector, done)
   if not why then return "matched" end
