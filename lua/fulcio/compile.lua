@@ -3,24 +3,14 @@
 --- A file becomes a piece: the same fields, with texts as nodes, matchers
 --- as tests. Everything that is wrong is reported, not just the first.
 
-local claimtext = require("fulcio.claimtext")
 local matcher = require("fulcio.matcher")
 local nearest = require("fulcio.nearest")
-local oids = require("fulcio.oids")
+local says = require("fulcio.says")
 local words = require("fulcio.words")
 
-local M = {}
+local check_table, sorted = says.check_table, says.sorted
 
-local kinds = { "email", "uri", "username" }
-
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
-M.sorted = sorted
+local M = { sorted = sorted }
 
 -- Whether a claim may be called that in `must`, `set` and `default`.
 local function check_name(name, path, report)
@@ -32,12 +22,6 @@ local function check_name(name, path, report)
   else
     return true
   end
-end
-
--- A table by claim name, or nil after a report.
-local function check_table(value, field, report)
-  if type(value) == "table" and not value.__word then return value end
-  report({ field }, ("%s must be a table"):format(field))
 end
 
 local checkers = {}
@@ -93,96 +77,7 @@ end
 checkers.set = constants("set")
 checkers.default = constants("default")
 
--- Compiles a text into a node or reports why not.
-local function node_of(value, path, report, optional, options)
-  local node, message = claimtext.compile(value, {
-    optional = optional, forms = options.forms })
-  if not node then
-    report(path, ("%s: %s"):format(table.concat(path, "."), message))
-  end
-  return node
-end
-
-function checkers.san(piece, san, report, options)
-  if not check_table(san, "san", report) then return end
-  local names = sorted(san)
-  if #names ~= 1 then
-    report({ "san" }, "san needs exactly one of email, uri, username")
-    return
-  end
-  local kind = names[1]
-  if kind ~= "email" and kind ~= "uri" and kind ~= "username" then
-    report({ "san", kind }, ("san: unknown kind %s%s"):format(
-      words.show(kind), nearest.hint(tostring(kind), kinds)))
-    return
-  end
-  local node = node_of(san[kind], { "san", kind }, report, false, options)
-  if kind == "username" and node and not options.importer then
-    local literal = 0
-    for _, part in ipairs(node) do
-      if type(part) == "string" then
-        literal = literal + select(2, part:gsub("!", ""))
-      end
-    end
-    if literal ~= 1 then
-      report({ "san", kind }, "san.username is NAME!DOMAIN: "
-        .. '"{sub}!example.com"')
-    end
-  end
-  piece.san = node and { type = kind, node = node }
-end
-
-local function extension_entry(key, path, report)
-  if type(key) ~= "string" then
-    report(path, ("extensions: %s is no name"):format(words.show(key)))
-    return nil
-  end
-  if oids.is_oid(key) then
-    local entry, message = oids.own(key)
-    if not entry then report(path, "extensions: " .. message) end
-    return entry
-  end
-  local entry = oids.by_name[key]
-  if entry and not entry.always then return entry end
-  if entry then
-    report(path, ("extensions.%s: every certificate has it%s"):format(key,
-      key == "subject" and "" or " (for e-mail issuers see issuer_name)"))
-  else
-    report(path, ('unknown extension "%s"%s'):format(key,
-      nearest.hint(key, oids.names)))
-  end
-end
-
-function checkers.extensions(piece, value, report, options)
-  if not check_table(value, "extensions", report) then return end
-  for _, key in ipairs(sorted(value)) do
-    local path = { "extensions", key }
-    local entry = extension_entry(key, path, report)
-    if entry and value[key] == false then
-      piece.extensions[key] = { entry = entry, drop = true }
-    elseif entry then
-      local node = node_of(value[key], path, report, true, options)
-      piece.extensions[key] = node and { entry = entry, node = node }
-    end
-  end
-end
-
-function checkers.challenge(piece, value, report, options)
-  local list = value
-  if type(value) ~= "table" or value.__word then list = { value } end
-  if #list == 0 then
-    report({ "challenge" }, 'challenge is empty: "{sub}" is the default')
-    return
-  end
-  piece.challenge = {}
-  for i, text in ipairs(list) do
-    piece.challenge[i] = node_of(text, { "challenge" }, report, false, options)
-  end
-end
-
-function checkers.issuer_name(piece, value, report, options)
-  piece.issuer_name = node_of(value, { "issuer_name" }, report, false, options)
-end
+for field, checker in pairs(says.checkers) do checkers[field] = checker end
 
 function checkers.check(piece, value, report)
   if type(value) == "table" and value["function"] then

@@ -1,12 +1,12 @@
 --- Imported configuration as policy files that an operator can keep.
 
-local gotext = require("fulcio.gotext")
+local gowritten = require("fulcio.gowritten")
 local policy_file = require("fulcio.policy_file")
 
 local M = {}
 
 -- A value in the policy language, or nil and why it has none.
-local function written(value, default, needed)
+local function written(value, default, needed, is_san)
   if type(value) ~= "table" then return value end
   if value.__word == "https" then return "https://" .. value[1] end
   if value.__word == "nonzero" then return { __word = "integer" } end
@@ -15,7 +15,7 @@ local function written(value, default, needed)
     for key, item in pairs(value) do copy[key] = item end
     return copy
   end
-  local text, why, needs = gotext.written(value, default)
+  local text, why, needs = gowritten.text(value, default, is_san)
   if not text then return nil, why end
   if needs then needed[needs] = { __word = "present" } end
   return text
@@ -61,7 +61,8 @@ function M.plain(source)
       data[field] = {}
       for name, value in pairs(map) do
         local why
-        data[field][name], why = written(value, default, needed)
+        data[field][name], why = written(value, default, needed,
+                                        field == "san")
         if why then
           messages[#messages + 1] = ("%s.%s cannot be written as a policy: %s")
             :format(field, name, why)

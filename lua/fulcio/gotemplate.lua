@@ -3,6 +3,10 @@
 --- Data are: claims by `.name` or `index . "name"`, texts, if and else with
 --- and, or, not, eq, ne. What else Go knows is refused by its name.
 
+local gowords = require("fulcio.gowords")
+
+local beyond_data, fail, word = gowords.beyond, gowords.fail, gowords.next
+
 local M = {}
 
 -- What Go's templates know and data cannot say.
@@ -14,69 +18,6 @@ local beyond = {
 }
 local functions = { ["and"] = 1, ["or"] = 1, ["not"] = 1, eq = 2, ne = 2,
                     index = 2 }
-
-local function fail(reader, message)
-  local _, before = reader.text:sub(1, reader.at - 1):gsub("\n", "")
-  error({ message = ("template: :%d: %s"):format(before + 1, message) }, 0)
-end
-
-local function beyond_data(reader, name)
-  fail(reader, name .. " cannot become data")
-end
-
--- Words of an action ---------------------------------------------------
-
-local escapes = { n = "\n", t = "\t", r = "\r", ["\\"] = "\\", ['"'] = '"' }
-
-local function quoted(reader)
-  local out, at = {}, reader.at + 1
-  while true do
-    local character = reader.text:sub(at, at)
-    if character == '"' then break end
-    if character == "" or character == "\n" then
-      fail(reader, "unterminated quoted string")
-    end
-    if character == "\\" then
-      at = at + 1
-      character = escapes[reader.text:sub(at, at)]
-      if not character then beyond_data(reader, "an escape in a text") end
-    end
-    out[#out + 1] = character
-    at = at + 1
-  end
-  return { kind = "text", value = table.concat(out) }, at + 1
-end
-
--- The next word of an action at reader.at, which is moved behind it.
-local function word(reader)
-  local text = reader.text
-  local at = text:match("^%s*()", reader.at)
-  reader.at = at
-  local first, item, after = text:sub(at, at), nil, nil
-  if first == "" then fail(reader, "unclosed action") end
-  local close = text:match("^%-?}}()", at)
-  if close and (first == "}" or text:find("^%s", at - 1)) then
-    item, after = { kind = "close", trim = first == "-" }, close
-  elseif first == '"' then
-    item, after = quoted(reader)
-  elseif first == "`" then
-    local raw, behind = text:match("^`([^`]*)`()", at)
-    if not raw then fail(reader, "unterminated raw quoted string") end
-    item, after = { kind = "text", value = raw }, behind
-  elseif text:find("^%.[%a_]", at) then
-    local name, behind = text:match("^%.([%w_]+)()", at)
-    item, after = { kind = "field", value = name }, behind
-  elseif text:find("^[%a_]", at) then
-    local name, behind = text:match("^([%w_]+)()", at)
-    item, after = { kind = "name", value = name }, behind
-  elseif first:find("[%d'$|:=,+-]") then
-    beyond_data(reader, text:match("^[^%s()}]+", at))
-  else
-    item, after = { kind = first, value = first }, at + 1
-  end
-  item.at, reader.at = at, after
-  return item
-end
 
 -- Expressions ----------------------------------------------------------
 
