@@ -8,6 +8,7 @@
 #   test     every spec, the real clients among them
 #   check    format, lint, lengths, documentation, links
 #   san      the specs under AddressSanitizer and UBSan
+#   fuzz     every fuzzing target for SECONDS (60) each (TARGETS)
 #   install  PREFIX= DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -82,6 +83,7 @@ DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
 TEST_DEPS := curl lua5.4 lua-busted libnss3-tools opensc openssl \
              p11-kit p11-kit-modules \
              procps python3-venv softhsm2
+FUZZ_DEPS := clang-14 libclang-rt-14-dev llvm-14
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
 
 # Asks dpkg first, so that it costs nothing when all is there.
@@ -99,6 +101,7 @@ endef
 
 deps: ; $(call packages,$(DEPS))
 test-deps: ; $(call packages,$(DEPS) $(TEST_DEPS))
+fuzz-deps: ; $(call packages,$(DEPS) $(FUZZ_DEPS))
 check-deps: ; $(call packages,$(DEPS) $(CHECK_DEPS))
 
 # Running and installing -----------------------------------------------
@@ -166,9 +169,26 @@ san: test-deps
 	@BUILD=$(SAN) ROUNDS=$(or $(ROUNDS),10) PATH="$(CURDIR)/$(SAN)/bin:$$PATH" \
 	  $(SAN)/fulcio run /usr/bin/busted --output=spec/summary.lua $(SPEC)
 
+# Fuzzing: libFuzzer on a build of its own. A target is a function of Lua in
+# spec/fuzz/NAME.lua, which build/fuzz/target runs; http1 is C.
+FUZZ := build/fuzz
+FUZZING := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+           -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+fuzz: fuzz-deps
+	+@$(QUIETLY) all
+	+@$(QUIETLY) fuzz-targets BUILD=$(FUZZ) CC=clang-14 CFLAGS="$(FUZZING)"
+	@rm -rf $(FUZZ)/seeds
+	@build/fulcio run spec/fuzz/seeds.lua $(FUZZ)/seeds
+	@spec/fuzz/run.bash $(FUZZ) $(or $(SECONDS),60) $(TARGETS)
+
+fuzz-targets: $(BUILD)/target $(BUILD)/http1
+$(BUILD)/target $(BUILD)/http1: $(BUILD)/%: spec/fuzz/%.c $(OBJECTS)
+	$(CC) $(FLAGS) -fsanitize=fuzzer -rdynamic $^ $(LIBS) -llua$(LUA) -o $@
+
 # Checks ---------------------------------------------------------------
 
-C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c)
+C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c spec/fuzz/*.c)
 CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
            $(patsubst engine/%.c,$(BUILD)/check/%.tidy,$(wildcard \
              engine/main.c))
@@ -216,5 +236,6 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all serve install deps test-deps check-deps test spec-modules san \
+        fuzz fuzz-targets fuzz-deps \
         check check-now check-format check-tidy check-cppcheck \
         check-luacheck check-house format clean

@@ -44,6 +44,16 @@ describe("claimtext", function()
     assert.same({ "claim_invalid", "h" }, { problem.code, problem.claim })
   end)
 
+  it("lets no path become a host", function()
+    for _, base in ipairs({ "https:", "https://", "https:///a", "https://?q",
+                            "a", "https://#f" }) do
+      local text, problem = fill({ __word = "url", count = 2, "{h}", "{p}" },
+                                 { h = base, p = "/evil.example/x" })
+      assert.is_nil(text)
+      assert.same({ "claim_invalid", "h" }, { problem.code, problem.claim })
+    end
+  end)
+
   it("takes further words from an importer alone", function()
     local form = { __word = "same", "{x}" }
     assert.is_nil((claimtext.compile(form, {})))

@@ -106,5 +106,16 @@ describe("request", function()
       .. " dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key"
       .. " is already set",
       '{"publicKeyRequest":{},"certificateSigningRequest":""}')
+    refused(request.v2, "request_malformed", nil,
+      '{"publicKey\\u0052equest":{},"certificateSigningRequest":""}')
+  end)
+
+  it("finds a place behind many lines", function()
+    refused(request.v2, "request_malformed",
+      "proto: (line 200001:2): unexpected token for message field credentials",
+      ("\n"):rep(200000) .. '{"credentials":1}')
+    refused(request.v2, "request_malformed",
+      "proto: (line 1:200002): unexpected token for message field credentials",
+      (" "):rep(200000) .. '{"credentials":1}')
   end)
 end)

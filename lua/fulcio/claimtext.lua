@@ -173,10 +173,21 @@ function fill.text(node, env)
   return concat(out)
 end
 
+-- Joined to a base without a host, a path would become one.
+local function has_host(base)
+  local _, slashes = find(base, "://", 1, true)
+  local first = slashes and sub(base, slashes + 1, slashes + 1) or ""
+  return first ~= "" and not find("/?#", first, 1, true)
+end
+
 function fill.url(node, env)
   local base, path, wrong, message
   base, wrong = M.fill(node.base, env)
   if not base then return nil, wrong end
+  if not has_host(base) then
+    return nil, problem("claim_invalid", M.first(node) or "url",
+                        "is no address with a host")
+  end
   path, wrong = M.fill(node.path, env)
   if not path then return nil, wrong end
   local url

@@ -64,11 +64,19 @@ local function unescape(text)
   end))
 end
 
+-- Every byte is looked at once: a pattern would try each place anew.
 local function parse_query(text)
-  local query = {}
-  for name, value in (text or ""):gmatch("([^&=]+)=([^&]*)") do
-    name = unescape(name)
-    query[name] = query[name] or unescape(value)
+  local query, at = {}, 1
+  text = text or ""
+  while at <= #text do
+    local stop = text:find("&", at, true) or #text + 1
+    local pair = text:sub(at, stop - 1)
+    local equals = pair:find("=", 1, true) or 1
+    if equals > 1 then
+      local name = unescape(pair:sub(1, equals - 1))
+      query[name] = query[name] or unescape(pair:sub(equals + 1))
+    end
+    at = stop + 1
   end
   return query
 end

@@ -12,9 +12,13 @@ local null = engine.claims.null
 -- Where a member stands, as protojson counts.
 local function position(body, name)
   local at = body:find('"' .. name .. '"', 1, true) or 1
-  local before = body:sub(1, at - 1)
-  local _, lines = before:gsub("\n", "")
-  return ("(line %d:%d)"):format(lines + 1, #before:match("[^\n]*$") + 1)
+  local line, start = 1, 1
+  while true do
+    local newline = body:find("\n", start, true)
+    if not newline or newline > at then break end
+    line, start = line + 1, newline + 1
+  end
+  return ("(line %d:%d)"):format(line, at - start + 1)
 end
 
 local function malformed(message, ...)
@@ -90,7 +94,7 @@ local function one_of(object, body)
   if key == nil or csr == nil then return end
   local a = body:find('"' .. first .. '"', 1, true)
   local b = body:find('"' .. second .. '"', 1, true)
-  local later = a < b and second or first
+  local later = (a or 0) < (b or 0) and second or first
   malformed('proto: %s: error parsing "%s", oneof %s.key is already set',
             position(body, later), later,
             "dev.sigstore.fulcio.v2.CreateSigningCertificateRequest")

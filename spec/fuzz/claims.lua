@@ -1,0 +1,40 @@
+--- Fuzzing: JSON that is accepted says one thing only.
+
+local engine = require("fulcio.engine")
+local json = require("fulcio.json")
+
+local null, parse = engine.claims.null, engine.claims.parse
+
+local function same(a, b)
+  if type(a) ~= type(b) then return false end
+  if type(a) ~= "table" then return a == b end
+  for name, value in pairs(a) do
+    if not same(value, b[name]) then return false end
+  end
+  for name in pairs(b) do
+    if a[name] == nil then return false end
+  end
+  return true
+end
+
+-- What our writer does not know is left out.
+local function writable(value)
+  if value == null then return "null" end
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for name, member in pairs(value) do copy[name] = writable(member) end
+  return copy
+end
+
+return function(bytes)
+  local value, message, code = parse(bytes)
+  if value == nil then
+    assert(type(message) == "string" and type(code) == "string")
+    assert(engine.bytes.is_utf8(message), "the message is not UTF-8")
+    return
+  end
+  assert(engine.bytes.is_utf8(bytes), "accepted and not UTF-8")
+  value = writable(value)
+  local again = assert(parse(json.encode(value)))
+  assert(same(value, again), "it says something else when written")
+end
