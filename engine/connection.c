@@ -1,4 +1,4 @@
-/* Connections: accepted, limited in number and time, sent to, closed. */
+/* Connections: opened, told apart by protocol, sent to, closed. */
 #include "server.h"
 
 #include <arpa/inet.h>
@@ -11,22 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define LEAVING_SECONDS 2
-#define PAUSE_SECONDS 0.1 /* of accepting, when out of descriptors */
-/* Who has so many connections more than another process of its role lets
-** the other take the next one, if it comes this soon. */
-#define AHEAD 2
-#define COURTESY_SECONDS 50e-6
-#define MAX_ACCEPTS 256  /* at once */
 #define INPUT_SLACK 4096 /* bytes that may wait besides a whole head */
-
-static Service *services; /* live as long as the process */
 
 /* closing ----------------------------------------------------------- */
 
@@ -50,10 +39,16 @@ void connection_close(Connection *connection) {
   connection_pin(connection);
   connection_wait(connection, NULL);
   if (connection->protocol != NULL) connection->protocol->leave(connection);
+  if (connection->channel != NULL) channel_free(connection->channel);
   bufferevent_free(connection->stream);
   shared_connections(-1);
   loop_hold(-1);
   connection_unpin(connection);
+}
+
+static void connection_drop_input(Connection *connection) {
+  struct evbuffer *input = bufferevent_get_input(connection->stream);
+  evbuffer_drain(input, evbuffer_get_length(input));
 }
 
 /* All is sent: says so, and drops what still comes until the peer ends. */
@@ -63,11 +58,14 @@ static void connection_linger(Connection *connection) {
     return;
   }
   shutdown(bufferevent_getfd(connection->stream), SHUT_WR);
-  evbuffer_drain(connection->input, evbuffer_get_length(connection->input));
+  connection_drop_input(connection);
   connection_wait(connection, &connection->service->leaving);
 }
 
 void connection_leave(Connection *connection, bool unread) {
+  if (connection->channel != NULL && !connection->leaving)
+    channel_end(connection);
+  if (connection->closed) return;
   connection->unsent = connection_unsent(connection);
   connection->closing = connection->leaving = true;
   if (connection->unsent > 0)
@@ -95,18 +93,32 @@ static bool connection_moves(Connection *connection) {
   return moves;
 }
 
-static void connection_expire(Connection *connection) {
-  if (!connection_moves(connection)) connection_close(connection);
+void connection_expire(Connection *connection) {
+  const Protocol *protocol = connection->protocol;
+  if (connection_moves(connection)) return;
+  if (protocol != NULL && protocol->expire != NULL && !connection->leaving)
+    protocol->expire(connection);
+  else
+    connection_close(connection);
 }
 
-static void connection_late(Connection *connection) {
+/* Who has sent too little to say how it speaks gets HTTP/1.1's answer. */
+void connection_late(Connection *connection) {
   connection_wait(connection, NULL);
+  if (connection->protocol == NULL && connection->channel != NULL) {
+    connection_close(connection);
+    return;
+  }
+  if (connection->protocol == NULL) {
+    connection->protocol = &http1_protocol;
+    connection->protocol->feed(connection);
+  }
   connection->protocol->late(connection);
 }
 
 /* bytes ------------------------------------------------------------- */
 
-bool connection_send(Connection *connection, Slice head, Slice body) {
+bool connection_push(Connection *connection, Slice head, Slice body) {
   struct iovec parts[2] = {
     {(void *)(uintptr_t)head.data, head.size},
     {(void *)(uintptr_t)body.data, body.size},
@@ -130,17 +142,88 @@ bool connection_send(Connection *connection, Slice head, Slice body) {
   return true;
 }
 
+bool connection_send(Connection *connection, Slice head, Slice body) {
+  return connection->channel != NULL ? channel_send(connection, head, body)
+                                     : connection_push(connection, head, body);
+}
+
+/* An answer that needs no request to be read. */
+static void connection_refuse(Connection *connection, int status) {
+  connection->protocol = &http1_protocol;
+  connection->request = request_new(connection);
+  request_refuse(connection->request, status);
+}
+
+/* A first byte of 22 is a TLS record that begins a handshake (RFC 8446
+** section 5.1). False: nothing to go on with. */
+static bool connection_secure(Connection *connection) {
+  const Service *service = connection->service;
+  unsigned char first = 0;
+  if (connection->channel == NULL && service->tls != NULL &&
+      connection->protocol == NULL) {
+    if (evbuffer_copyout(connection->input, &first, 1) != 1) return false;
+    if (first == 22) {
+      channel_open(connection);
+      connection_wait(connection, &connection->service->reading);
+    } else if (!service->plain) {
+      connection_refuse(connection, 400);
+      return false;
+    }
+  }
+  if (connection->channel == NULL) return true;
+  return channel_read(connection, service->max_header + INPUT_SLACK);
+}
+
+/* How the peer speaks, from its first bytes; NULL: they do not say yet. */
+static const Protocol *connection_sniff(Connection *connection) {
+  static const char preface[3] = "PRI"; /* RFC 9113 section 3.4 */
+  char start[sizeof preface];
+  ssize_t size = evbuffer_copyout(connection->input, start, sizeof start);
+  if (size > 0 && memcmp(start, preface, (size_t)size) != 0)
+    return &http1_protocol;
+  if (size == sizeof preface) return &http2_protocol;
+  Ageing *list = &connection->service->reading;
+  bool idle = size == 0 &&
+    (connection->channel == NULL || channel_is_ready(connection->channel));
+  if (idle)
+    connection_rest(connection);
+  else if (connection->ageing != list)
+    connection_wait(connection, list);
+  return NULL;
+}
+
+/* The peer sends no more: closes, unless something is owed to it. */
+static void connection_over(Connection *connection) {
+  bool waits =
+    connection->request != NULL && connection->request->arrival == ARRIVED;
+  if (!waits && connection_unsent(connection) == 0)
+    connection_close(connection);
+}
+
+void connection_feed(Connection *connection) {
+  size_t before, left = SIZE_MAX;
+  connection_pin(connection);
+  do {
+    before = left;
+    if (!connection_secure(connection)) break;
+    if (connection->protocol == NULL)
+      connection->protocol = connection_sniff(connection);
+    if (connection->protocol == NULL) break;
+    connection->protocol->feed(connection);
+    if (connection->closed || connection->channel == NULL) break;
+    left = evbuffer_get_length(bufferevent_get_input(connection->stream));
+  } while (!connection->leaving && left > 0 && left < before);
+  bool over = connection->ended && !connection->leaving;
+  if (connection_unpin(connection) && over) connection_over(connection);
+}
+
 static void stream_readable(struct bufferevent *stream, void *context) {
   (void)stream;
   Connection *connection = context;
-  if (connection->leaving) {
-    evbuffer_drain(connection->input, evbuffer_get_length(connection->input));
-    return;
-  }
-  if (connection->protocol == NULL) connection->protocol = &http1_protocol;
-  connection_pin(connection);
-  connection->protocol->feed(connection);
-  connection_unpin(connection);
+  if (connection->leaving)
+    connection_drop_input(connection);
+  else
+    connection_feed(connection);
 }
 
 static void stream_flushed(struct bufferevent *stream, void *context) {
@@ -149,7 +232,7 @@ static void stream_flushed(struct bufferevent *stream, void *context) {
   if (connection->leaving)
     connection_linger(connection);
   else if (connection->protocol != NULL)
-    stream_readable(stream, context);
+    connection_feed(connection);
 }
 
 static void stream_event(struct bufferevent *stream, short what,
@@ -157,14 +240,13 @@ static void stream_event(struct bufferevent *stream, short what,
   (void)stream;
   Connection *connection = context;
   connection->ended = true;
-  bool waits =
-    connection->request != NULL && connection->request->arrival == ARRIVED;
-  bool unsent = connection_unsent(connection) > 0;
-  if ((what & BEV_EVENT_EOF) != 0 && (waits || unsent)) return;
-  connection_close(connection);
+  if ((what & BEV_EVENT_EOF) != 0)
+    connection_over(connection);
+  else
+    connection_close(connection);
 }
 
-/* accepting --------------------------------------------------------- */
+/* opening ----------------------------------------------------------- */
 
 /* Writes who it is; false when it may not talk to us. */
 static bool connection_peer(Connection *connection, int fd) {
@@ -193,7 +275,7 @@ static bool connection_peer(Connection *connection, int fd) {
   return true;
 }
 
-static void connection_open(Service *service, int fd) {
+void connection_open(Service *service, int fd) {
   Connection *connection = calloc(1, sizeof *connection);
   struct bufferevent *stream =
     bufferevent_socket_new(loop_base(), fd, BEV_OPT_CLOSE_ON_FREE);
@@ -217,108 +299,8 @@ static void connection_open(Service *service, int fd) {
   if (total > service->max_connections && service->idle.first != NULL) {
     connection_close(service->idle.first);
   } else if (total > service->max_connections) {
-    connection->protocol = &http1_protocol;
-    connection->request = request_new(connection);
-    request_refuse(connection->request, 503);
+    connection_refuse(connection, 503);
     return;
   }
   connection_wait(connection, &service->idle);
-}
-
-static void service_pause(Service *service, double seconds) {
-  struct timeval span = loop_span(seconds);
-  event_del(service->accepting);
-  evtimer_add(service->pause, &span);
-}
-
-/* Whether to leave what waits to another process. The event is not taken
-** away for that, so this is asked again in the next turn. */
-static bool service_yields(Service *service) {
-  double now = loop_clock();
-  bool ahead = shared_is_ahead(AHEAD);
-  if (ahead && service->courtesy == 0) service->courtesy = now;
-  if (ahead && now - service->courtesy < COURTESY_SECONDS) return true;
-  service->courtesy = 0;
-  return false;
-}
-
-/* One at a time, so that others who wait for the same socket get their
-** share; but all when work waits, so that nobody waits unseen behind it. */
-static void service_accept(evutil_socket_t fd, short what, void *context) {
-  (void)what;
-  Service *service = context;
-  int most = requests_wait() ? MAX_ACCEPTS : 1;
-  if (service_yields(service)) return;
-  for (int i = 0; i < most; i++) {
-    int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (peer < 0) break;
-    connection_open(service, peer);
-    errno = 0;
-  }
-  if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-    return;
-  if (service->idle.first != NULL) connection_close(service->idle.first);
-  service_pause(service, PAUSE_SECONDS);
-}
-
-static void service_resume(evutil_socket_t fd, short what, void *context) {
-  (void)fd, (void)what;
-  Service *service = context;
-  if (!loop_stopping()) event_add(service->accepting, NULL);
-}
-
-/* Takes in who is queued already; then nobody else. */
-static void service_stop(Service *service) {
-  int fd = service->listener->fd;
-  int peer;
-  while (fd >= 0 &&
-         (peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-    connection_open(service, peer);
-  event_del(service->accepting);
-  evtimer_del(service->pause);
-}
-
-/* Closes those of whom nothing has come, not even to the kernel. */
-static void service_close_idle(Service *service, bool now) {
-  Connection *next;
-  for (Connection *at = service->idle.first; at != NULL; at = next) {
-    int waiting = 0;
-    next = at->next;
-    ioctl(bufferevent_getfd(at->stream), FIONREAD, &waiting);
-    if (now || (waiting == 0 && connection_unsent(at) == 0))
-      connection_close(at);
-  }
-}
-
-static void services_stop(bool now) {
-  for (Service *at = services; at != NULL; at = at->next) {
-    if (!now) service_stop(at);
-    service_close_idle(at, now);
-    if (now) ageing_close(&at->reading);
-    if (now) ageing_close(&at->leaving);
-  }
-  if (!now) listeners_close(ALL_LISTENERS);
-}
-
-static void raise_descriptors(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-void service_open(Service *service) {
-  raise_descriptors();
-  shared_open();
-  ageing_open(&service->idle, service->idle_seconds, connection_expire);
-  ageing_open(&service->reading, service->request_seconds, connection_late);
-  ageing_open(&service->leaving, LEAVING_SECONDS, connection_expire);
-  service->accepting = event_new(loop_base(), service->listener->fd,
-                                 EV_READ | EV_PERSIST, service_accept, service);
-  service->pause = evtimer_new(loop_base(), service_resume, service);
-  event_add(service->accepting, NULL);
-  service->listener->served = true;
-  service->next = services;
-  services = service;
-  loop_on_stop(services_stop);
 }

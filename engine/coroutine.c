@@ -125,6 +125,12 @@ void loop_resume(lua_State *co, int count) {
     task_step(task);
 }
 
+void loop_resume_later(lua_State *co, int count) {
+  Task *task = task_of(co);
+  task->arguments = count;
+  task_ready(task);
+}
+
 static void sleep_over(evutil_socket_t fd, short what, void *context) {
   (void)fd, (void)what;
   task_step(context);

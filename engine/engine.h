@@ -156,5 +156,7 @@ int loop_suspend(lua_State *L) LOOP_WEAK;
 void loop_expect(lua_State *L) LOOP_WEAK;
 /* At once from an event callback; in the next turn while Lua runs. */
 void loop_resume(lua_State *co, int count) LOOP_WEAK;
+/* In the next turn in any case. */
+void loop_resume_later(lua_State *co, int count) LOOP_WEAK;
 
 #endif

@@ -53,8 +53,9 @@ static Slice next_line(Slice *rest) {
 /* "HTTP/1.1" and "HTTP/1.0"; 505 for other digits. */
 static int parse_version(Slice text, int *minor) {
   const unsigned char *v = text.data;
-  if (text.size != 8 || memcmp(v, "HTTP/", 5) != 0 || v[6] != '.' ||
-      v[5] < '0' || v[5] > '9' || v[7] < '0' || v[7] > '9')
+  if (text.size < 5 || memcmp(v, "HTTP/", 5) != 0) return NOT_HTTP;
+  if (text.size != 8 || v[6] != '.' || v[5] < '0' || v[5] > '9' || v[7] < '0' ||
+      v[7] > '9')
     return 400;
   if (v[5] != '1' || v[7] > '1') return 505;
   *minor = v[7] - '0';

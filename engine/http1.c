@@ -7,10 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-/* Unsent bytes above which the next request waits. */
-#define MAX_UNSENT 65536
 
 /* The head of an answer while it is written. */
 static struct {
@@ -64,25 +60,11 @@ __attribute__((format(printf, 1, 2))) static void text_format(
   text_add(line, (size_t)size);
 }
 
-/* Date (RFC 9110 section 6.6.1), made anew each second. */
-static const char *date_line(void) {
-  static char line[64];
-  static time_t made;
-  time_t now = time(NULL);
-  if (now != made) {
-    struct tm parts;
-    gmtime_r(&now, &parts);
-    strftime(line, sizeof line, "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
-    made = now;
-  }
-  return line;
-}
-
 static void write_head(const Request *request, const Response *response,
                        bool close) {
   text.size = 0;
   text_format("HTTP/1.1 %d %s\r\n", response->status, reason(response->status));
-  text_add(date_line(), strlen(date_line()));
+  text_format("date: %s\r\n", response_date());
   for (int i = 0; i < response->field_count; i++) {
     text_add(response->fields[i].name.data, response->fields[i].name.size);
     text_add(": ", 2);
@@ -149,6 +131,7 @@ static int http1_take_head(Request *request, size_t size) {
   if (request->head == NULL) abort();
   evbuffer_remove(connection->input, request->head, size);
   int status = head_parse(request->head, size, &head);
+  if (status == NOT_HTTP) connection_close(connection);
   if (status != 0) return status;
   size_t fields = (size_t)head.field_count * sizeof *request->fields;
   request->fields = malloc(fields + 1);
@@ -249,7 +232,7 @@ static void http1_finish(Request *request) {
   if (connection->closing)
     connection_leave(connection, unread);
   else if (connection->pins == 0)
-    http1_feed(connection);
+    connection_feed(connection);
 }
 
 static void http1_late(Connection *connection) {

@@ -15,8 +15,8 @@
 #define MAX_SLICE 0.050
 #define MEAN_WEIGHT (1.0 / 16)
 #define INTERVAL_WEIGHT (1.0 / 256) /* sockets come between some of them */
-/* Bodies that one process holds; more are refused. */
-#define MAX_BODIES (64u << 20)
+/* Bytes of requests that one process holds; more are refused. */
+#define MAX_HELD (64u << 20)
 
 static struct {
   Request *first, **end;
@@ -26,7 +26,7 @@ static struct {
   double started;          /* the last request, if others waited; 0: none did */
   double interval;         /* mean seconds between two starts while some wait */
   uint64_t ids;
-  size_t bodies;
+  size_t held;
 } queue;
 
 /* life -------------------------------------------------------------- */
@@ -40,7 +40,8 @@ Request *request_new(Connection *connection) {
 }
 
 void request_free(Request *request) {
-  queue.bodies -= request->body_room;
+  queue.held -= request->held;
+  streaming_close(request);
   free(request->head);
   free(request->fields);
   free(request->body);
@@ -52,16 +53,30 @@ void request_abandon(Request *request) {
   if (!request->queued) request_free(request);
 }
 
+bool request_hold(Request *request, size_t size) {
+  if (queue.held + size > MAX_HELD) return false;
+  queue.held += size;
+  request->held += size;
+  return true;
+}
+
+void request_drop_body(Request *request) {
+  free(request->body);
+  request->body = NULL;
+  request->held -= request->body_room;
+  queue.held -= request->body_room;
+  request->body_size = request->body_room = 0;
+}
+
 int request_append(Request *request, const void *data, size_t size) {
   size_t whole = request->body_size + size;
   if (whole > request->service->max_body) return 413;
-  if (queue.bodies + size > MAX_BODIES) return 503;
   if (whole > request->body_room) {
     size_t room = request->body_room * 2;
     if (room < whole) room = whole;
+    if (!request_hold(request, room - request->body_room)) return 503;
     unsigned char *body = realloc(request->body, room);
     if (body == NULL) abort();
-    queue.bodies += room - request->body_room;
     request->body = body;
     request->body_room = room;
   }
@@ -125,7 +140,7 @@ static void push_headers(lua_State *L, const Request *request) {
   }
 }
 
-static void push_request(lua_State *L, const Request *request) {
+static void push_request(lua_State *L, Request *request) {
   lua_createtable(L, 0, 8);
   push_slice(L, request->method);
   lua_setfield(L, -2, "method");
@@ -145,6 +160,10 @@ static void push_request(lua_State *L, const Request *request) {
   lua_setfield(L, -2, "id");
   lua_pushstring(L, request->connection->protocol->name);
   lua_setfield(L, -2, "protocol");
+  if (request->streaming) {
+    streaming_push_read(L, request);
+    lua_setfield(L, -2, "read");
+  }
 }
 
 /* answers ----------------------------------------------------------- */
@@ -170,8 +189,13 @@ static int refuse_in_words(lua_State *L) {
   Response response;
   lua_rawgeti(L, LUA_REGISTRYINDEX, request->service->refuse);
   lua_pushvalue(L, 2);
-  lua_call(L, 1, 1);
+  if (request->path.data != NULL && request->connection != NULL)
+    push_request(L, request);
+  else
+    lua_pushnil(L);
+  lua_call(L, 2, 1);
   response_read(L, &response);
+  if (response.streams) luaL_error(L, "a refusal cannot be streamed");
   response_add_retry(&response);
   request_respond(request, &response);
   return 0;
@@ -196,6 +220,7 @@ static void report(Request *request, lua_State *co) {
 void request_refuse(Request *request, int status) {
   lua_State *L = loop_state();
   request->queued = true;
+  request_drop_body(request);
   if (L != NULL && request->service->refuse != LUA_REFNIL) {
     lua_pushcfunction(L, refuse_in_words);
     lua_pushlightuserdata(L, request);
@@ -211,12 +236,33 @@ void request_refuse(Request *request, int status) {
 
 /* running ----------------------------------------------------------- */
 
+/* What `stream` returned is on top: the trailers. */
+static int answer_end(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  Request *request = (Request *)context;
+  Response response = {.status = 0};
+  response_read_trailers(L, &response);
+  if (request->connection != NULL)
+    request->connection->protocol->end(request, &response);
+  return 0;
+}
+
 static int answer(lua_State *L, int status, lua_KContext context) {
   (void)status;
+  Request *request = (Request *)context;
   Response response;
+  int table = lua_gettop(L);
   response_read(L, &response);
-  request_respond((Request *)context, &response);
-  return 0;
+  if (response.streams && request->connection != NULL &&
+      request->connection->protocol->write == NULL)
+    return luaL_error(L, "only HTTP/2 can stream an answer");
+  request_respond(request, &response);
+  if (!response.streams) return 0;
+  lua_settop(L, table);
+  lua_getfield(L, table, "stream");
+  streaming_push_write(L, request);
+  lua_callk(L, 1, 1, context, answer_end);
+  return answer_end(L, LUA_OK, context);
 }
 
 /* The coroutine: run(request) */

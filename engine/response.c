@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include <string.h>
+#include <time.h>
 
 static bool equals(Slice slice, const char *text) {
   return slice.size == strlen(text) &&
@@ -19,17 +20,22 @@ static bool is_reserved(Slice name) {
   return false;
 }
 
-/* Adds the field whose value is on top, and leaves that there: it keeps
-** the bytes alive until the answer is written. */
-static void response_field(lua_State *L, Response *response, Slice name) {
+/* The field's value, which is on top and stays there: that keeps the bytes
+** alive until the answer is written. */
+static Slice check_value(lua_State *L, Slice name) {
   Slice value;
   value.data = (const unsigned char *)luaL_checklstring(L, -1, &value.size);
   luaL_checkstack(L, 4, "too many header fields");
-  if (response->field_count == MAX_FIELDS)
-    luaL_error(L, "more than %d header fields", MAX_FIELDS);
   for (size_t i = 0; i < value.size; i++)
     if ((value.data[i] < ' ' && value.data[i] != '\t') || value.data[i] == 0x7f)
       luaL_error(L, "control character in header \"%s\"", name.data);
+  return value;
+}
+
+static void response_field(lua_State *L, Response *response, Slice name) {
+  Slice value = check_value(L, name);
+  if (response->field_count == MAX_FIELDS)
+    luaL_error(L, "more than %d header fields", MAX_FIELDS);
   if (equals(name, "connection") && equals(value, "close")) {
     response->close = true;
     return;
@@ -75,6 +81,24 @@ static void response_headers(lua_State *L, int headers, Response *response) {
   }
 }
 
+void response_read_trailers(lua_State *L, Response *response) {
+  int trailers = lua_gettop(L);
+  response->trailer_count = 0;
+  if (lua_isnil(L, trailers)) return;
+  luaL_checktype(L, trailers, LUA_TTABLE);
+  lua_pushnil(L);
+  while (lua_next(L, trailers) != 0) {
+    Slice name = check_field_name(L, -2);
+    Slice value = check_value(L, name);
+    if (is_reserved(name))
+      luaL_error(L, "header \"%s\" is not the handler's to give", name.data);
+    if (response->trailer_count == MAX_TRAILERS)
+      luaL_error(L, "more than %d trailers", MAX_TRAILERS);
+    response->trailers[response->trailer_count++] = (Pair){name, value};
+    lua_pushvalue(L, -2); /* the values stay below it */
+  }
+}
+
 void response_read(lua_State *L, Response *response) {
   int table = lua_gettop(L);
   if (!lua_istable(L, table))
@@ -93,6 +117,25 @@ void response_read(lua_State *L, Response *response) {
     luaL_checktype(L, -1, LUA_TTABLE);
     response_headers(L, lua_gettop(L), response);
   }
+  lua_getfield(L, table, "trailers");
+  response_read_trailers(L, response);
+  if (lua_getfield(L, table, "stream") != LUA_TNIL) {
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    response->streams = true;
+  }
+}
+
+const char *response_date(void) {
+  static char text[64];
+  static time_t made;
+  time_t now = time(NULL);
+  if (now != made) {
+    struct tm parts;
+    gmtime_r(&now, &parts);
+    strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    made = now;
+  }
+  return text;
 }
 
 static void add_field(Response *response, const char *name, const char *value) {

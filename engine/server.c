@@ -27,12 +27,26 @@ static int option_function(lua_State *L, const char *name) {
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static int option_streams(lua_State *L) {
+  lua_getfield(L, 3, "streams");
+  if (!lua_isnil(L, -1)) luaL_checktype(L, -1, LUA_TTABLE);
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* It lives as long as the service. */
+static struct Tls *option_tls(lua_State *L) {
+  lua_getfield(L, 3, "tls");
+  struct Tls *tls = lua_isnil(L, -1) ? NULL : luaL_checkudata(L, -1, TLS_TYPE);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+  return tls;
+}
+
 /* server.http(listener, handler [, options]) */
 static int server_http(lua_State *L) {
   static const char *const names[] = {
-    "max_header",   "max_body",        "request_seconds",
-    "idle_seconds", "max_connections", "refuse",
-    "on_error",     "same_user",       NULL,
+    "max_header",      "max_body", "request_seconds", "idle_seconds",
+    "max_connections", "refuse",   "on_error",        "same_user",
+    "streams",         "tls",      "plain",           NULL,
   };
   Listener *listener = luaL_checkudata(L, 1, LISTENER_TYPE);
   luaL_argcheck(L, listener->fd >= 0, 1, "the listener is closed");
@@ -55,6 +69,10 @@ static int server_http(lua_State *L) {
     (int)option_number(L, "max_connections", MAX_CONNECTIONS, 1e6);
   lua_getfield(L, 3, "same_user");
   made.same_user = lua_toboolean(L, -1);
+  lua_getfield(L, 3, "plain");
+  made.plain = lua_toboolean(L, -1);
+  made.streams = option_streams(L);
+  made.tls = option_tls(L);
   made.refuse = option_function(L, "refuse");
   made.on_error = option_function(L, "on_error");
   lua_pushvalue(L, 2);
@@ -77,5 +95,6 @@ int engine_open_server(lua_State *L) {
   listener_register(L);
   shared_register(L);
   workers_register(L);
+  tls_register(L);
   return 1;
 }

@@ -59,6 +59,13 @@ void listener_register(lua_State *L);
 typedef struct Connection Connection;
 typedef struct Request Request;
 typedef struct Response Response;
+typedef struct Session Session; /* HTTP/2 on a connection: http2.h */
+typedef struct Stream Stream;   /* one request of it */
+typedef struct Channel Channel; /* TLS on a connection: channel.c */
+
+/* Unsent bytes above which nothing is added for a peer that does not take
+** them. */
+#define MAX_UNSENT 65536
 
 /* How one version of HTTP uses a connection. */
 typedef struct Protocol {
@@ -74,6 +81,14 @@ typedef struct Protocol {
   void (*late)(Connection *connection);
   /* The connection closes: let go of its requests. */
   void (*leave)(Connection *connection);
+  /* It was idle for as long as it may be. NULL: it is closed. */
+  void (*expire)(Connection *connection);
+  /* The steps of a streaming request in its coroutine; NULL: there are
+  ** none. read and write return as request.read and write do in Lua. */
+  int (*read)(lua_State *L, Request *request);
+  int (*write)(lua_State *L, Request *request, Slice bytes);
+  /* The answer that was begun ends, with its trailers. */
+  void (*end)(Request *request, const Response *response);
 } Protocol;
 
 /* Connections that wait for the same thing, the longest first. */
@@ -88,6 +103,9 @@ typedef struct Ageing {
 typedef struct Service {
   Listener *listener;
   int handler, refuse, on_error; /* registry references */
+  int streams;                   /* the same: paths that stream; or none */
+  struct Tls *tls;               /* NULL: plain only */
+  bool plain;                    /* plain as well */
   size_t max_header, max_body;
   double request_seconds, idle_seconds;
   int max_connections;
@@ -105,7 +123,9 @@ struct Connection {
   const Protocol *protocol; /* NULL until the first byte */
   struct bufferevent *stream;
   struct evbuffer *input;
+  Channel *channel; /* NULL: plain; else input is what it decrypted */
   Request *request; /* HTTP/1.1: the one that arrives or runs */
+  Session *session; /* HTTP/2 */
   Ageing *ageing;   /* the list it is in */
   Connection *next, **link;
   double since;  /* in that list */
@@ -118,7 +138,14 @@ struct Connection {
   char peer[48]; /* address, or "uid:NUMBER" of a unix socket */
 };
 
+/* service.c */
 void service_open(Service *service);
+/* Takes over a socket that was accepted. */
+void connection_open(Service *service, int fd);
+/* What becomes of it when it has waited in `idle` or `leaving`, or in
+** `reading`, for as long as it may. */
+void connection_expire(Connection *connection);
+void connection_late(Connection *connection);
 /* ageing.c: what `expire` is given has left its list, or joins it anew. */
 void ageing_open(Ageing *list, double seconds,
                  void (*expire)(Connection *connection));
@@ -129,8 +156,12 @@ void connection_wait(Connection *connection, Ageing *list);
 /* No request is under way: waits for the next one (or until the peer has
 ** taken what was sent to it), or closes. */
 void connection_rest(Connection *connection);
+/* Gives the protocol what has come. */
+void connection_feed(Connection *connection);
 /* Sends, at once if possible; false: the connection was closed. */
 bool connection_send(Connection *connection, Slice head, Slice body);
+/* The same below TLS: bytes as the socket gets them. */
+bool connection_push(Connection *connection, Slice head, Slice body);
 size_t connection_unsent(Connection *connection);
 /* Closes when all is sent. unread: the peer may still be sending, so it
 ** gets time to read the answer before a reset would destroy it. */
@@ -139,6 +170,24 @@ void connection_close(Connection *connection);
 void connection_pin(Connection *connection);
 /* false: it has gone. */
 bool connection_unpin(Connection *connection);
+
+/* tls.c and channel.c ------------------------------------------------- */
+
+#define TLS_TYPE "fulcio.tls"
+struct ssl_st;
+/* A new connection's SSL by the newest certificate; NULL: no memory. */
+struct ssl_st *tls_accept(struct Tls *tls);
+void tls_register(lua_State *L);
+
+/* Begins to speak TLS; the first byte says so. */
+void channel_open(Connection *connection);
+/* Decrypts what has come, as far as there is room. False: it was closed. */
+bool channel_read(Connection *connection, size_t room);
+bool channel_send(Connection *connection, Slice head, Slice body);
+bool channel_is_ready(const Channel *channel);
+/* Tells the peer that nothing more is sent. */
+void channel_end(Connection *connection);
+void channel_free(Channel *channel);
 
 /* request.c ---------------------------------------------------------- */
 
@@ -158,6 +207,11 @@ typedef struct Chunked {
   size_t overhead; /* bytes that are not the body's */
 } Chunked;
 
+/* What Lua knows a streaming request by: NULL when it has gone. */
+typedef struct Handle {
+  Request *request;
+} Handle;
+
 struct Request {
   Connection *connection; /* NULL when it has gone */
   Service *service;
@@ -172,19 +226,28 @@ struct Request {
   Slice method, path, query; /* in head; query.data NULL: none */
   unsigned char *body;       /* owned */
   size_t body_size, body_room, body_left;
+  size_t held;    /* bytes of all that was counted for it */
+  Stream *stream; /* HTTP/2; NULL when it has gone */
+  Handle *handle; /* NULL: Lua has none */
+  int handle_ref;
+  bool streaming; /* the handler reads the body itself */
   Chunked chunked;
   bool queued; /* request.c has it, and frees it */
   bool answered;
   bool keep_alive, is_head, old; /* old: HTTP/1.0 */
 };
 
+typedef struct Pair {
+  Slice name, value;
+} Pair;
+#define MAX_TRAILERS 16
+
 struct Response {
   int status;
   bool close;
-  struct {
-    Slice name, value;
-  } fields[MAX_FIELDS];
-  int field_count;
+  bool streams; /* the body comes later */
+  Pair fields[MAX_FIELDS], trailers[MAX_TRAILERS];
+  int field_count, trailer_count;
   Slice body;
 };
 
@@ -195,8 +258,12 @@ void request_free(Request *request);
 bool request_target(Request *request, Slice target);
 /* Lets go of a connection that closes. Frees what has not started. */
 void request_abandon(Request *request);
+/* Counts memory that is held for it; false: the process holds too much. */
+bool request_hold(Request *request, size_t size);
 /* Adds to the body. 0; 413: longer than max_body, 503: no room for it. */
 int request_append(Request *request, const void *data, size_t size);
+/* Forgets the body that has come. */
+void request_drop_body(Request *request);
 /* The request is whole: runs it in its turn, or answers 503. */
 void request_submit(Request *request);
 /* Whether any that are whole have not started. */
@@ -204,9 +271,21 @@ bool requests_wait(void);
 /* Answers with what the service's `refuse` says, without a coroutine. */
 void request_refuse(Request *request, int status);
 
+/* streaming.c: the handler's side of bodies that are read and written bit
+** by bit. Counts the request as one of these; false: there are too many. */
+bool streaming_open(Request *request);
+void streaming_close(Request *request);
+/* Pushes request.read and write; they work while the request does. */
+void streaming_push_read(lua_State *L, Request *request);
+void streaming_push_write(lua_State *L, Request *request);
+
 /* response.c: reads the table on top of the stack, or throws. The strings
 ** live while that stack does. */
 void response_read(lua_State *L, Response *response);
+/* The same for trailers; nil: none. */
+void response_read_trailers(lua_State *L, Response *response);
+/* The Date field's value (RFC 9110 section 6.6.1). */
+const char *response_date(void);
 /* Those who are told to come again (503) are told when. */
 void response_add_retry(Response *response);
 
@@ -225,8 +304,11 @@ typedef struct Head {
   int field_count;
 } Head;
 
+/* Another protocol, which would not understand an answer. */
+#define NOT_HTTP (-1)
+
 /* Parses a whole head and lowers its field names in place. 0, or the
-** status to refuse it with. */
+** status to refuse it with, or NOT_HTTP. */
 int head_parse(char *bytes, size_t size, Head *head);
 
 /* Takes bytes, gives the body's to request_append. 0: wants more (all were
@@ -235,6 +317,9 @@ int chunked_feed(Request *request, const unsigned char *bytes, size_t size,
                  size_t *taken);
 
 extern const Protocol http1_protocol;
+extern const Protocol http2_protocol;
+/* Tells the sessions of this process when it stops. */
+void http2_open(void);
 
 /* shared.c: pages that all processes of the program see -------------- */
 
