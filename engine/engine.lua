@@ -948,20 +948,27 @@ function engine.server.supervise(options) end
 --- Limits of a listener. Defaults: 16 KiB, 256 KiB, 10 s from a request's
 --- first byte until it is whole, 30 s, 10,000 in all processes together.
 --- `refuse` words an answer that the protocol layer gives itself (400, 408,
---- 413, 417, 431, 500, 501, 503, 505) and cannot wait; 503 gets
---- `retry-after: 1` unless it has one. `same_user`: a unix socket hears
---- only our own uid.
+--- 413, 417, 431, 500, 501, 503, 505) and cannot wait; it is handed the
+--- request, without its body, where that is known. 503 gets `retry-after: 1`
+--- unless it has one. `same_user`: a unix socket hears only our own uid.
+--- `streams`: paths whose handlers read the body themselves, by HTTP/2, as
+--- a set. With `tls` only TLS is answered, unless `plain` is true.
 ---@class fulcio.limits
 ---@field max_header? integer
 ---@field max_body? integer
 ---@field request_seconds? number
 ---@field idle_seconds? number
 ---@field max_connections? integer
----@field refuse? fun(status: integer): fulcio.response
+---@field refuse? fun(status: integer, request?: fulcio.request):
+---  fulcio.response
 ---@field on_error? fun(trace: string)
 ---@field same_user? boolean
+---@field streams? table<string,boolean>
+---@field tls? fulcio.tls
+---@field plain? boolean
 
---- Answers HTTP on a listener in this process. `handler` runs in its own
+--- Answers HTTP on a listener in this process: HTTP/1.1, and HTTP/2 where
+--- a connection begins with its preface. `handler` runs in its own
 --- coroutine; an error in it is answered 500 and told to `on_error`. HEAD
 --- runs it too; its body is counted and not sent. When requests that wait
 --- would take more than 2 seconds to start, further ones get 503.
@@ -980,6 +987,9 @@ function engine.server.http(listener, handler, options) end
 ---@field peer string address, or "uid:NUMBER" on a unix socket
 ---@field id integer per process
 ---@field protocol "http/1.1"|"h2"
+---@field read? fun(): string|nil where the path is in `streams`: waits for
+---  the next bytes of the body; nil at its end, when the peer has gone, and
+---  when nothing came for `idle_seconds`. `body` is empty then.
 
 ---@class fulcio.response
 ---@field status integer 200 to 599
@@ -988,6 +998,31 @@ function engine.server.http(listener, handler, options) end
 ---  ends an HTTP/1 connection.
 ---@field body? string
 ---@field trailers? table<string,string> HTTP/2 only
+---@field stream? fun(write: fun(bytes: string): true|nil): table|nil
+---  HTTP/2 only: gives the body bit by bit, after the headers have gone, and
+---  returns trailers. `write` waits while 64 KiB are unsent; nil: the peer
+---  has gone.
+
+--- A certificate and its key, from files, for listeners that speak TLS 1.2
+--- and 1.3.
+---@class fulcio.tls
+local tls = {}
+
+--- Loads a chain (PEM, the server's certificate first) and its key, in a
+--- file that nobody else can read.
+---@param files { certificate: string, key: string }
+---@return fulcio.tls|nil
+---@return string? message
+---@return string? code "bad_certificate" "bad_key" "no_file"
+---  "open_to_others" "bad_password"
+function engine.server.tls(files) end
+
+--- Loads both files again, in this process; new connections get what they
+--- hold. When they are not good, all stays as it was.
+---@return true|nil
+---@return string? message
+---@return string? code as server.tls
+function tls:reload() end
 
 --- Starts a coroutine on the loop. What it throws goes to `on_error`, or
 --- out of `server.run` when there is none.
