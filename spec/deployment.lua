@@ -3,14 +3,15 @@
 local cjson = require("cjson")
 local engine = require("fulcio.engine")
 local process = require("spec.process")
+local program = require("spec.program")
 
 local Deployment = {}
 Deployment.__index = Deployment
 
 local deployment = {}
 
---- The program under test: BUILD names another build than build/.
-deployment.program = (os.getenv("BUILD") or "build") .. "/fulcio"
+--- The program under test.
+deployment.program = program.path
 
 --- Writes a file.
 function deployment.write(path, text)

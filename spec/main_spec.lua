@@ -64,7 +64,8 @@ describe("main", function()
     ]]))
     finally(function() os.remove(path) end)
     local status, printed = program.run({ "run", path },
-      "LUA_PATH='./?.lua' LUA_CPATH_5_4='./?.so' LUA_INIT='print(1)'")
+      { LUA_PATH = "./?.lua", LUA_CPATH_5_4 = "./?.so",
+        LUA_INIT = "print(1)" })
     assert.equal(0, status)
     for place in printed:gmatch("[^\n]+") do
       assert.matches("^/.+%?", place)

@@ -2,13 +2,12 @@
 
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
-
-local PROGRAM = (os.getenv("BUILD") or "build") .. "/fulcio"
-
-local Process = {}
-Process.__index = Process
+local process = require("spec.process")
 
 local M = {}
+
+--- The program under test: BUILD names another build than build/.
+M.path = (os.getenv("BUILD") or "build") .. "/fulcio"
 
 local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -31,82 +30,31 @@ function M.read(path)
   return text
 end
 
---- Starts `build/fulcio ARGUMENTS`; its output goes to a file.
+--- Starts `build/fulcio ARGUMENTS`; `environment` is added to ours.
 function M.start(arguments, environment)
-  local words = {}
-  for i, word in ipairs(arguments) do words[i] = quoted(word) end
-  local output = os.tmpname()
-  local command = ("%s exec %s %s >%s 2>&1 & echo $!"):format(
-    environment or "", PROGRAM, table.concat(words, " "), output)
-  local pipe = assert(io.popen(command))
-  local pid = pipe:read("*n")
-  pipe:close()
-  return setmetatable({ pid = pid, output = output }, Process)
+  return process.start({ M.path, table.unpack(arguments) }, environment)
 end
 
 --- Runs `build/fulcio ARGUMENTS` to its end: exit status and output.
 function M.run(arguments, environment)
-  local words = {}
-  for i, word in ipairs(arguments) do words[i] = quoted(word) end
-  local pipe = assert(io.popen(("%s %s %s 2>&1; echo $?"):format(
-    environment or "", PROGRAM, table.concat(words, " "))))
+  local words = { "env" }
+  for name, value in pairs(environment or {}) do
+    words[#words + 1] = quoted(name .. "=" .. value)
+  end
+  words[#words + 1] = M.path
+  for _, word in ipairs(arguments) do words[#words + 1] = quoted(word) end
+  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1; echo $?"))
   local text = pipe:read("*a")
   pipe:close()
   local output, status = text:match("^(.-)(%d+)\n$")
   return tonumber(status), output
 end
 
---- What it has printed so far.
-function Process:printed()
-  return M.read(self.output) or ""
-end
-
---- Waits until a pattern was printed; its captures.
-function Process:expect(pattern)
-  local found = M.wait(function()
-    local captures = { self:printed():match(pattern) }
-    if captures[1] then return captures end
-    return not self:alive() and {} or nil
-  end)
-  if not found or not found[1] then
-    error(("never printed %q:\n%s"):format(pattern, self:printed()), 2)
-  end
-  return table.unpack(found)
-end
-
---- Whether it runs: one that has ended and nobody waited for does not.
-function Process:alive()
-  local stat = M.read(("/proc/%d/stat"):format(self.pid))
-  return stat ~= nil and not stat:find("^%d+ %b() Z")
-end
-
-function Process:signal(name)
-  os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
-end
-
---- Asks it to stop and waits until it has; whether it did.
-function Process:stop()
-  self:signal("TERM")
-  local gone = M.wait(function() return not self:alive() end)
-  if not gone then self:signal("KILL") end
-  os.remove(self.output)
-  return gone
-end
-
---- Pids of its children, by what they were forked from.
-function Process:children()
-  local pipe = assert(io.popen("pgrep -P " .. self.pid))
-  local pids = {}
-  for pid in pipe:lines() do pids[#pids + 1] = tonumber(pid) end
-  pipe:close()
-  return pids
-end
-
 --- The development issuer: its process and URL.
 function M.issuer()
-  local process = M.start({ "run", "examples/issuer/issuer.lua",
-                            "--port", "0" })
-  return process, process:expect("issuer (http://[%d.:]+)\n")
+  local issuer = M.start({ "run", "examples/issuer/issuer.lua",
+                           "--port", "0" })
+  return issuer, issuer:wait_for("issuer (http://[%d.:]+)\n")
 end
 
 --- Starts `serve` on free loopback ports and waits until it answers:
@@ -118,20 +66,20 @@ function M.serve(directory, arguments, environment)
                 "--grpc-host", "127.0.0.1" }
   for _, word in ipairs(arguments) do all[#all + 1] = word end
   os.remove(directory .. "/ports.json")
-  local process = M.start(all, environment)
+  local server = M.start(all, environment)
   local ports = M.wait(function()
     local text = M.read(directory .. "/ports.json")
-    return text or not process:alive()
+    return text or not server:running()
   end)
   if type(ports) ~= "string" then
-    error("does not start:\n" .. process:printed(), 2)
+    error("does not start:\n" .. server:output(), 2)
   end
   local urls = {}
   for name, port in pairs(assert(engine.claims.parse(ports))) do
     urls[name] = ("http://127.0.0.1:%d"):format(port)
   end
   M.wait(function() return M.get(urls.http .. "/healthz") end)
-  return process, urls
+  return server, urls
 end
 
 --- GET: the response, or nil.

@@ -143,7 +143,7 @@ describe("serve", function()
     assert.equal(2, #assert(engine.x509.parse(old.body)))
     local page = program.get(urls.metrics .. "/metrics").body
     assert.matches("fulcio_new_certs 2\n", page, 1, true)
-    assert.matches("gRPC", process:printed())
+    assert.matches("gRPC", process:output())
     assert.is_true(process:stop())
   end)
 
@@ -192,10 +192,10 @@ describe("serve", function()
       local process, urls = file_ca()
       local before = embedded((v2(urls)))[2].der
       assert(engine.system.write(options.fileca_cert, "half a file"))
-      process:expect("the CA stays as it was")
+      process:wait_for("the CA stays as it was")
       assert.equal(before, embedded((v2(urls)))[2].der)
       authority.files(data, { authority.pair() })
-      process:expect("the CA's chain and key are new")
+      process:wait_for("the CA's chain and key are new")
       local after = program.wait(function()
         local now = embedded((v2(urls)))[2].der
         return now ~= before and now
@@ -247,11 +247,11 @@ describe("serve", function()
     started[#started + 1] = process
     assert.equal(200, (v2(urls)).status)
     assert(engine.system.write(policies .. "/email.lua", "return {\n}\n"))
-    process:expect("the policies stay as they were")
+    process:wait_for("the policies stay as they were")
     assert.equal(200, (v2(urls)).status)
     assert(engine.system.write(policies .. "/email.lua",
       (good:gsub('email = present', 'email = "b@example.com"'))))
-    process:expect("the policies are new")
+    process:wait_for("the policies are new")
     for _ = 1, 8 do
       local response = v2(urls)
       assert.equal(400, response.status)
@@ -306,7 +306,7 @@ describe("serve", function()
       program.parsed((v2(urls))).signedCertificateDetachedSct
     assert.equal("", detached.signedCertificateTimestamp)
     assert.is_nil(urls.ctlog)
-    assert.matches("without an SCT", process:printed(), 1, true)
+    assert.matches("without an SCT", process:output(), 1, true)
   end)
 
   describe("does not start", function()

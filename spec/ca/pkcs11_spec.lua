@@ -39,18 +39,10 @@ describe("ca.pkcs11", function()
     return path
   end
 
-  local function environment()
-    local words = {}
-    for name, value in pairs(token.environment) do
-      words[#words + 1] = ("%s='%s'"):format(name, value)
-    end
-    return table.concat(words, " ")
-  end
-
   local function createca(flags)
     local all = { "createca", "--pkcs11-config-path", configure() }
     for _, flag in ipairs(flags) do all[#all + 1] = flag end
-    local status, output = program.run(all, environment())
+    local status, output = program.run(all, token.environment)
     assert.equal(0, status, output)
     return output:match("%-%-%-%-%-BEGIN.*")
   end
@@ -66,7 +58,7 @@ describe("ca.pkcs11", function()
 
   local function serve(more)
     server, urls = program.serve(token.directory .. "/data", flags(more),
-                                 environment())
+                                 token.environment)
   end
 
   -- A start that is refused: its words.
@@ -76,7 +68,7 @@ describe("ca.pkcs11", function()
                   "--metrics-port", "0", "--ctlog-port", "0",
                   "--grpc-host", "127.0.0.1" }
     for _, flag in ipairs(flags(more)) do all[#all + 1] = flag end
-    local status, output = program.run(all, environment())
+    local status, output = program.run(all, token.environment)
     assert.equal(1, status, output)
     return output
   end

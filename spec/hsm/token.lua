@@ -69,6 +69,12 @@ function Token:lua(code, more)
   return (output:gsub("\n$", ""))
 end
 
+-- Remembers a process that ends with the token.
+local function keep(self, one)
+  self.processes[#self.processes + 1] = one
+  return one
+end
+
 --- Starts such a process in the background.
 function Token:start(code, more)
   local path = self.directory .. "/background.lua"
@@ -77,7 +83,7 @@ function Token:start(code, more)
   for _, from in ipairs({ self.environment, more or {} }) do
     for name, value in pairs(from) do environment[name] = value end
   end
-  return process.start({ "lua5.4", path }, environment)
+  return keep(self, process.start({ "lua5.4", path }, environment))
 end
 
 --- Adds a token to the same store.
@@ -96,7 +102,7 @@ function M.new(module)
         "directories.tokendir = " .. directory .. "/tokens\n"
         .. "objectstore.backend = file\nlog.level = ERROR\n")
   local self = setmetatable({
-    directory = directory,
+    directory = directory, processes = {},
     module = module or M.softhsm,
     environment = {
       SOFTHSM2_CONF = directory .. "/softhsm2.conf",
@@ -112,7 +118,7 @@ function M.nss()
   local directory = process.directory()
   write(directory .. "/pin", M.pin .. "\n")
   local self = setmetatable({
-    directory = directory,
+    directory = directory, processes = {},
     module = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
     label = "NSS Certificate DB",
     init = ("configdir='sql:%s' certPrefix='' keyPrefix=''"
@@ -130,8 +136,9 @@ end
 function Token:serve()
   local socket = self.directory .. "/p11.sock"
   os.remove(socket)
-  local server = process.start({ "p11-kit", "server", "-f", "--provider",
-    M.softhsm, "-n", socket, "pkcs11:token=spec" }, self.environment)
+  local server = keep(self, process.start({ "p11-kit", "server", "-f",
+    "--provider", M.softhsm, "-n", socket, "pkcs11:token=spec" },
+    self.environment))
   self.environment.P11_KIT_SERVER_ADDRESS = "unix:path=" .. socket
   self.module = M.remote
   server:wait_for("P11_KIT_SERVER_PID")
@@ -140,7 +147,7 @@ end
 
 --- Ends everything and removes the store.
 function Token:remove()
-  process.stop_all()
+  for _, one in ipairs(self.processes) do one:stop() end
   os.execute("rm -rf " .. quoted(self.directory))
 end
 
