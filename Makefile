@@ -9,6 +9,7 @@
 #   check    format, lint, lengths, documentation, links
 #   san      the specs under AddressSanitizer and UBSan
 #   fuzz     every fuzzing target for SECONDS (60) each (TARGETS)
+#   bench    what a certificate costs in CPU time, beside the bare floor
 #   install  PREFIX= DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -186,6 +187,11 @@ fuzz-targets: $(BUILD)/target $(BUILD)/http1
 $(BUILD)/target $(BUILD)/http1: $(BUILD)/%: spec/fuzz/%.c $(OBJECTS)
 	$(CC) $(FLAGS) -fsanitize=fuzzer -rdynamic $^ $(LIBS) -llua$(LUA) -o $@
 
+# What a certificate costs, three rounds of SECONDS for each configuration.
+bench: deps
+	+@$(QUIETLY) all
+	@$(BUILD)/fulcio run spec/bench/bench.lua $(or $(SECONDS),5)
+
 # Checks ---------------------------------------------------------------
 
 C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c spec/fuzz/*.c)
@@ -236,6 +242,6 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all serve install deps test-deps check-deps test spec-modules san \
-        fuzz fuzz-targets fuzz-deps \
+        fuzz fuzz-targets fuzz-deps bench \
         check check-now check-format check-tidy check-cppcheck \
         check-luacheck check-house format clean
