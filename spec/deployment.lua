@@ -92,11 +92,25 @@ function Deployment:serve()
   self:wait()
 end
 
+-- A port below those that the kernel gives to clients, so that nobody takes
+-- it while the CA is down.
+local function free_port()
+  while true do
+    local port = math.random(20000, 32000)
+    local listener = engine.server.listen({ host = "127.0.0.1", port = port })
+    if listener then
+      listener:close()
+      return port
+    end
+  end
+end
+
 --- Starts issuer, CA and log. Options: `policies`, texts by name; `flags`,
 --- a list for `fulcio serve`.
 function deployment.start(options)
   local self = setmetatable({ flags = options.flags or {},
-    ports = { http = 0, metrics = 0, ctlog = 0 } }, Deployment)
+    ports = { http = free_port(), metrics = free_port(),
+              ctlog = free_port() } }, Deployment)
   self.directory = process.directory()
   deployment.run({ deployment.program, "run", "examples/authority.lua",
     self.directory .. "/ca" })
