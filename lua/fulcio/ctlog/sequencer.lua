@@ -12,9 +12,6 @@ local metrics = require("fulcio.metrics")
 local MAX_WAITING = 4096
 -- Seconds without new attempts after the disk has failed one.
 local PAUSE = 1
--- Seconds for which a batch waits for more when the last one had several:
--- a commit costs as much as the entries themselves.
-local GATHER = 0.001
 -- A clock that far behind the newest entry is worth an alarm.
 local CLOCK_MS = 10000
 
@@ -90,10 +87,9 @@ function Sequencer:run()
       if self.stopped then return end
       self.work:wait()
     end
-    engine.server.sleep(self.busy and GATHER or 0)
+    engine.server.sleep(0)   -- others may have arrived in the same turn
     local batch = self.waiting
     self.waiting = new_batch()
-    self.busy = #batch > 1
     commit(self, batch)
   end
 end
