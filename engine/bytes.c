@@ -65,6 +65,19 @@ static int bytes_hex(lua_State *L) {
   return 1;
 }
 
+/* bytes.digest(bytes, hash) --> digest */
+static int bytes_digest(lua_State *L) {
+  static const char *const names[] = {"SHA-256", "SHA-384", "SHA-512", NULL};
+  Slice bytes = engine_slice(L, 1);
+  const char *name = names[luaL_checkoption(L, 2, NULL, names)];
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  size_t size;
+  if (!digest_make(name, bytes, digest, &size))
+    return luaL_error(L, "%s failed", name);
+  lua_pushlstring(L, (const char *)digest, size);
+  return 1;
+}
+
 /* bytes.sha256(bytes) --> digest */
 static int bytes_sha256(lua_State *L) {
   unsigned char digest[EVP_MAX_MD_SIZE];
@@ -120,10 +133,15 @@ static int bytes_is_utf8(lua_State *L) {
 }
 
 static const luaL_Reg BYTES[] = {
-  {"base64", bytes_base64},     {"base64url", bytes_base64url},
-  {"hex", bytes_hex},           {"is_utf8", bytes_is_utf8},
-  {"random", bytes_random},     {"sha256", bytes_sha256},
-  {"unbase64", bytes_unbase64}, {NULL, NULL},
+  {"base64", bytes_base64},
+  {"base64url", bytes_base64url},
+  {"hex", bytes_hex},
+  {"is_utf8", bytes_is_utf8},
+  {"digest", bytes_digest},
+  {"random", bytes_random},
+  {"sha256", bytes_sha256},
+  {"unbase64", bytes_unbase64},
+  {NULL, NULL},
 };
 
 int engine_open_bytes(lua_State *L) {

@@ -46,6 +46,12 @@ function engine.bytes.hex(bytes) end
 ---@return string
 function engine.bytes.sha256(bytes) end
 
+--- A digest of the bytes.
+---@param bytes string
+---@param hash "SHA-256"|"SHA-384"|"SHA-512"
+---@return string
+function engine.bytes.digest(bytes, hash) end
+
 --- `n` random bytes from the private generator.
 ---@param n integer 1 to 4096
 ---@return string
@@ -86,6 +92,20 @@ function engine.pkey.parse(bytes) end
 ---@return string? message
 ---@return string? code "no_file" "open_to_others" "bad_password" "bad_key"
 function engine.pkey.open(file, password) end
+
+--- Reads a JSON file in which a private key (PEM) may be, however deep: its
+--- text with `null` in the key's place, and the key when there is one. Lua
+--- never sees it. A file with a key is refused as `open` refuses it.
+---@param file string path
+---@return string|nil text
+---@return fulcio.pkey|string|nil key or message
+---@return string? code "no_file" "open_to_others" "bad_key"
+function engine.pkey.open_json(file) end
+
+--- The DER form of an ECDSA signature r||s; anything else stays as it is.
+---@param signature string
+---@return string
+function engine.pkey.der(signature) end
 
 --- Makes a new private key in memory.
 ---@param algorithm string "P-256" "P-384" "P-521" "RSA-2048" "RSA-3072"
@@ -693,6 +713,14 @@ engine.http = {}
 ---@field ca_pem? string
 ---@field unix_socket? string
 ---@field addresses? "any"|"public"
+---@field aws_sigv4? fulcio.exchange.sigv4
+
+--- Whose request it is, as AWS wants it signed (Signature Version 4).
+---@class fulcio.exchange.sigv4
+---@field region string
+---@field service string
+---@field key string access key ID
+---@field secret string|fulcio.secret
 
 --- One HTTP exchange, with http or https as the URL says. Redirects are
 --- returned, not followed. `timeout` (seconds, default 5) is for everything

@@ -168,8 +168,8 @@ static int http_block(lua_State *L, HttpClient *client,
 }
 
 static const char *const request_names[] = {
-  "url",     "method", "headers",     "body",      "timeout", "max_body",
-  "ca_file", "ca_pem", "unix_socket", "addresses", NULL,
+  "url",     "method", "headers",     "body",      "timeout",   "max_body",
+  "ca_file", "ca_pem", "unix_socket", "addresses", "aws_sigv4", NULL,
 };
 
 /* http.request(request) --> response | nil, message, code */

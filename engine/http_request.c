@@ -194,6 +194,35 @@ static void exchange_route(lua_State *L, HttpExchange *exchange) {
   exchange_trust(L, easy);
 }
 
+static const char *sigv4_text(lua_State *L, int table, const char *name) {
+  lua_getfield(L, table, name);
+  const char *text = lua_tostring(L, -1);
+  if (text == NULL || *text == '\0' || strchr(text, ':') != NULL)
+    luaL_error(L, "aws_sigv4.%s: no text", name);
+  return text;
+}
+
+static void exchange_sigv4(lua_State *L, CURL *easy) {
+  static const char *const names[] = {"region", "service", "key", "secret",
+                                      NULL};
+  lua_getfield(L, 1, "aws_sigv4");
+  int table = lua_gettop(L);
+  if (!lua_isnil(L, table)) {
+    luaL_checktype(L, table, LUA_TTABLE);
+    engine_check_options(L, table, names);
+    const char *region = sigv4_text(L, table, "region");
+    const char *service = sigv4_text(L, table, "service");
+    lua_getfield(L, table, "secret");
+    Slice secret = secret_slice(L, -1); /* a string or a Secret ends in NUL */
+    if (secret.data == NULL) luaL_error(L, "aws_sigv4.secret: missing");
+    curl_easy_setopt(easy, CURLOPT_USERNAME, sigv4_text(L, table, "key"));
+    curl_easy_setopt(easy, CURLOPT_PASSWORD, (const char *)secret.data);
+    const char *who = lua_pushfstring(L, "aws:amz:%s:%s", region, service);
+    curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, who);
+  }
+  lua_settop(L, table - 1);
+}
+
 static void exchange_limits(lua_State *L, HttpExchange *exchange) {
   CURL *easy = exchange->easy;
   exchange->timeout = option_number(L, "timeout", DEFAULT_SECONDS);
@@ -226,5 +255,6 @@ void http_setup(lua_State *L, HttpExchange *exchange) {
   exchange_route(L, exchange);
   exchange_method(L, exchange);
   exchange_headers(L, exchange);
+  exchange_sigv4(L, easy);
   exchange_limits(L, exchange);
 }

@@ -44,5 +44,22 @@ const char *weak_reason(Pkey *key);
 /* keyfile.c: pkey.open and pkey:save */
 int keyfile_open(lua_State *L);
 int keyfile_save(lua_State *L);
+enum { KEYFILE_MAX = 65536 };
+/* A file that may hold a key, whole. */
+typedef struct KeyText {
+  unsigned char *data; /* owned, from OPENSSL_malloc; keyfile_wipe frees it */
+  size_t size;
+  bool open_to_others;
+} KeyText;
+/* False: nil, message, code are pushed and there is nothing to free. */
+bool keyfile_read(lua_State *L, const char *path, KeyText *text);
+void keyfile_wipe(KeyText *text);
+int keyfile_open_to_others(lua_State *L, const char *path);
+/* Fills the key, which is on top of the stack, from PEM, and wipes `text`,
+** in which the PEM is. Returns as pkey.open. */
+int keyfile_take(lua_State *L, const char *path, Pkey *key, KeyText *text,
+                 Slice pem, Slice with);
+/* keyjson.c: pkey.open_json */
+int keyjson_open(lua_State *L);
 
 #endif

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 65536, ITERATIONS = 100000 };
+enum { ITERATIONS = 100000 };
 
 /* What OpenSSL's password callback knows. It never asks a terminal. */
 typedef struct Password {
@@ -39,24 +39,28 @@ static bool is_inherited(const char *path) {
 
 /* Pushes nothing and gives a descriptor, or pushes a failure and gives -1.
 ** Not blocking: a pipe put in a key's place must not stop us. */
-static int open_key(lua_State *L, const char *path, size_t *size) {
+static int open_key(lua_State *L, const char *path, KeyText *text) {
   struct stat about;
   int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (file < 0 || fstat(file, &about) != 0) {
     engine_fail(L, "no_file", "%s: %s", path, strerror(errno));
   } else if (!S_ISREG(about.st_mode)) {
     engine_fail(L, "no_file", "%s: not a file", path);
-  } else if ((about.st_mode & 066) != 0 && !is_inherited(path)) {
-    engine_fail(L, "open_to_others",
-                "%s: key file is open to others (chmod 600 %s)", path, path);
-  } else if (about.st_size > FILE_MAX) {
+  } else if (about.st_size > KEYFILE_MAX) {
     engine_fail(L, "bad_key", "%s: too large for a key", path);
   } else {
-    *size = (size_t)about.st_size;
+    text->size = (size_t)about.st_size;
+    text->open_to_others = (about.st_mode & 066) != 0 && !is_inherited(path);
     return file;
   }
   if (file >= 0) close(file);
   return -1;
+}
+
+int keyfile_open_to_others(lua_State *L, const char *path) {
+  return engine_fail(L, "open_to_others",
+                     "%s: key file is open to others (chmod 600 %s)", path,
+                     path);
 }
 
 /* From the start, whoever else has moved a shared descriptor. */
@@ -71,9 +75,24 @@ static bool read_all(int file, unsigned char *out, size_t size) {
   return true;
 }
 
-static EVP_PKEY *decode(const unsigned char *text, size_t size,
-                        Password *password) {
-  BIO *bio = BIO_new_mem_buf(text, (int)size);
+bool keyfile_read(lua_State *L, const char *path, KeyText *text) {
+  int file = open_key(L, path, text);
+  if (file < 0) return false;
+  text->data = OPENSSL_malloc(text->size + 1);
+  bool read = text->data != NULL && read_all(file, text->data, text->size);
+  if (!read) engine_fail(L, "no_file", "%s: %s", path, strerror(errno));
+  close(file);
+  if (!read) keyfile_wipe(text);
+  return read;
+}
+
+void keyfile_wipe(KeyText *text) {
+  OPENSSL_clear_free(text->data, text->size + 1);
+  text->data = NULL;
+}
+
+static EVP_PKEY *decode(Slice text, Password *password) {
+  BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
   if (bio == NULL) return NULL;
   EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, password);
   BIO_free(bio);
@@ -113,20 +132,27 @@ static int check_opened(lua_State *L, const char *path, Pkey *key,
   return 1;
 }
 
+int keyfile_take(lua_State *L, const char *path, Pkey *key, KeyText *text,
+                 Slice pem, Slice with) {
+  Password password = {with, false};
+  key->key = decode(pem, &password);
+  keyfile_wipe(text);
+  return check_opened(L, path, key, &password);
+}
+
 /* pkey.open(file, password?) --> pkey | nil, message, code */
 int keyfile_open(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
-  Password password = {secret_slice(L, 2), false};
+  Slice password = secret_slice(L, 2);
   Pkey *key = pkey_push(L);
-  size_t size;
-  int file = open_key(L, path, &size);
-  if (file < 0) return 3;
-  unsigned char *text = OPENSSL_malloc(size + 1);
-  if (text != NULL && read_all(file, text, size))
-    key->key = decode(text, size, &password);
-  close(file);
-  OPENSSL_clear_free(text, size + 1);
-  return check_opened(L, path, key, &password);
+  KeyText text;
+  if (!keyfile_read(L, path, &text)) return 3;
+  if (text.open_to_others) {
+    keyfile_wipe(&text);
+    return keyfile_open_to_others(L, path);
+  }
+  return keyfile_take(L, path, key, &text, (Slice){text.data, text.size},
+                      password);
 }
 
 /* PKCS#8, encrypted when there is a password. False: see the queue. */

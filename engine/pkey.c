@@ -215,6 +215,14 @@ static int pkey_verify(lua_State *L) {
   return engine_fail(L, "bad_signature", "the signature does not verify");
 }
 
+/* pkey.der(signature) --> an ECDSA signature in DER, of r || s */
+static int pkey_der(lua_State *L) {
+  Slice signature = engine_slice(L, 1);
+  raw_to_der(L, &signature);
+  lua_pushlstring(L, (const char *)signature.data, signature.size);
+  return 1;
+}
+
 /* pkey:spki() --> DER */
 static int pkey_spki_der(lua_State *L) {
   Slice spki = pkey_spki(pkey_check(L, 1));
@@ -303,10 +311,9 @@ static const luaL_Reg METHODS[] = {
 };
 
 static const luaL_Reg PKEY[] = {
-  {"generate", pkey_generate},
-  {"open", keyfile_open},
-  {"parse", pkey_parse},
-  {NULL, NULL},
+  {"der", pkey_der},      {"generate", pkey_generate},
+  {"open", keyfile_open}, {"open_json", keyjson_open},
+  {"parse", pkey_parse},  {NULL, NULL},
 };
 
 int engine_open_pkey(lua_State *L) {

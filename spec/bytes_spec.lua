@@ -112,3 +112,14 @@ describe("bytes.is_utf8", function()
     end
   end)
 end)
+
+describe("bytes.digest", function()
+  it("digests with SHA-2", function()
+    assert.equal(bytes.sha256("abc"), bytes.digest("abc", "SHA-256"))
+    assert.equal("cb00753f45a35e8bb5a03d699ac65007272c32ab0eded163"
+      .. "1a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7",
+      bytes.hex(bytes.digest("abc", "SHA-384")))
+    assert.equal(64, #bytes.digest("abc", "SHA-512"))
+    assert.has_error(function() bytes.digest("abc", "SHA-1") end)
+  end)
+end)

@@ -467,4 +467,11 @@ describe("pkey:check", function()
     assert.equal(close, reason(weak_rsa.fermat100))
     assert.is_nil(reason(weak_rsa.fermat101))
   end)
+
+  it("writes a raw ECDSA signature as DER", function()
+    local raw = "\255" .. ("\0"):rep(30) .. "\1" .. ("\0"):rep(31) .. "\2"
+    assert.equal("\48\38\2\33\0\255" .. ("\0"):rep(30) .. "\1\2\1\2",
+                 engine.pkey.der(raw))
+    assert.equal("odd", engine.pkey.der("odd"))
+  end)
 end)
