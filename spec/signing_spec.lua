@@ -1,6 +1,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local refusal = require("fulcio.refusal")
+local scenes = require("spec.google.scene")
 local signing = require("fulcio.signing")
 local worlds = require("spec.world")
 
@@ -132,5 +133,59 @@ describe("signing", function()
     local failed = with("sign_failed")
     assert.equal("ca_failed", failed.code)
     assert.equal("no", failed.log.error)
+  end)
+
+  describe("with a CA that makes certificates by itself", function()
+    local scene, detached
+
+    setup(function()
+      scene = scenes.new()
+      detached = setmetatable({ ca = assert(scene:open()) },
+                              { __index = context })
+    end)
+    teardown(function() scene:close() end)
+
+    local function issue(asked)
+      return signing.issue(detached, asked or (world:asked()))
+    end
+
+    it("has the whole certificate logged, and hands the answer on",
+    function()
+      local issued = issue()
+      assert.is_false(issued.embedded)
+      assert.equal(3, #issued.chain)
+      local chain = assert(engine.x509.parse(table.concat(issued.chain,
+                                                          "\n")))
+      assert(engine.x509.verify(chain, { time = engine.system.now(),
+                                         usage = "code_signing" }))
+      local sct = assert(engine.claims.parse(issued.sct))
+      assert(engine.sct.verify(engine.sct.leaf({
+        kind = "x509", timestamp_ms = sct.timestamp,
+        certificate = chain[1].der, extensions = "",
+      }), engine.bytes.unbase64(sct.signature), world.log.key))
+      assert.matches('^{"sct_version":0,"id":"', issued.sct)
+    end)
+
+    it("issues without an SCT only when there is no log", function()
+      finally(function() detached.log = nil end)
+      detached.log = false
+      local issued = issue()
+      assert.is_false(issued.embedded)
+      assert.is_nil(issued.sct)
+    end)
+
+    it("throws the backend's refusal, and the log's", function()
+      scene.fake.faults = { "403" }
+      assert.equal("ca_failed", thrown(detached, (world:asked())).code)
+      world.log.down = true
+      finally(function() world.log.down = false end)
+      assert.equal("ct_unavailable", thrown(detached, (world:asked())).code)
+    end)
+
+    it("takes a key in DER", function()
+      local key = assert(engine.pkey.generate("P-256"))
+      issue({ token = world:token(), public_key = key:spki(),
+              proof = assert(key:sign("a@example.com")) })
+    end)
   end)
 end)

@@ -62,10 +62,12 @@ describe("startup", function()
   end)
 
   it("refuses a CA that is not built yet", function()
-    local world, errors = startup.prepare(assert(options.parse("serve",
-      { "--ca", "googleca", "--policies", directory }, {})))
+    local settings = assert(options.parse("serve",
+      { "--ca", "ephemeralca", "--policies", directory }, {}))
+    settings.ca = "tinkca"
+    local world, errors = startup.prepare(settings)
     assert.is_nil(world)
-    assert.same({ "--ca=googleca is not built yet. Try: pkcs11ca,"
+    assert.same({ "--ca=tinkca is not built yet. Try: pkcs11ca, googleca,"
                   .. " fileca or ephemeralca" }, errors)
   end)
 

@@ -44,21 +44,23 @@ local Log = {}
 Log.__index = Log
 
 --- A log's answer, without a log.
-function Log:submit(precert, chain, kind)
+function Log:submit(der, chain, kind)
   if self.down then
     return nil, refusal("ct_unavailable", { log = { error = "it is down" } })
   end
-  local skimmed = assert(engine.x509.skim(precert))
-  assert(skimmed.poisoned and kind == "precert")
-  local now = engine.system.now_ms()
+  local skimmed = assert(engine.x509.skim(der))
+  assert(skimmed.poisoned == (kind == "precert"))
+  local now, id = engine.system.now_ms(), engine.bytes.sha256(self.key:spki())
   local signed = engine.sct.leaf({
-    timestamp_ms = now, kind = "precert", tbs = skimmed.defanged,
+    timestamp_ms = now, kind = kind, certificate = der,
+    tbs = skimmed.defanged,
     issuer_key_hash = engine.bytes.sha256(chain[1]:pkey():spki()),
   })
+  local signature = assert(engine.sct.sign(signed, self.key))
   return engine.sct.serialize({
-    log_id = engine.bytes.sha256(self.key:spki()), timestamp_ms = now,
-    signature = assert(engine.sct.sign(signed, self.key)),
-  })
+    log_id = id, timestamp_ms = now, signature = signature,
+  }), { sct_version = 0, id = engine.bytes.base64(id), timestamp = now,
+        extensions = "", signature = engine.bytes.base64(signature) }
 end
 
 function Log:ready()

@@ -153,9 +153,11 @@ local function unary(method, request, context)
   if not message then return only(status(INVALID_ARGUMENT, why)) end
   local answer, refused = attempt(method.call, context, message, request)
   if not answer then return only(refused_status(refused)), refused end
+  local headers = answer.metadata or {}
+  answer.metadata, headers["content-type"] = nil, CONTENT_TYPE
   return {
     status = 200,
-    headers = { ["content-type"] = CONTENT_TYPE },
+    headers = headers,
     body = frame(protobuf.encode(method.output, answer)),
     trailers = status(OK),
   }
@@ -210,7 +212,8 @@ end
 M.status = status
 
 --- Answers a call: `methods` maps paths to { input, output, call } or
---- { input, output, stream }. Returns the response, and the refusal that
+--- { input, output, stream }. A field `metadata` of what `call` returns
+--- becomes headers. Returns the response, and the refusal that
 --- it words, if any.
 function M.handle(methods, request, context)
   local method = methods[request.path]

@@ -18,7 +18,8 @@ local secret_names = {
 }
 
 -- A JWS starts with the base64 of `{"`; PEM and headers say what they are.
-local secret_shapes = { "eyJ", "PRIVATE KEY", "earer ", "EARER " }
+local secret_shapes = { "eyJ", "PRIVATE KEY", "earer ", "EARER ", "ya29.",
+                        "hvs." }
 
 local levels = { debug = 1, info = 2, warn = 3, error = 4 }
 local severity = { debug = "DEBUG", info = "INFO", warn = "WARNING",

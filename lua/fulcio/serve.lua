@@ -86,9 +86,12 @@ end
 local function roots(world)
   return function()
     local text, pems = engine.server.published(), {}
-    local chain = text and engine.claims.parse(text).chain
-    local chains = chain and { engine.x509.parse(chain) }
-      or world.ca:bundle()
+    local news = text and engine.claims.parse(text) or {}
+    local chains = {}
+    for i, chain in ipairs(news.pool or { news.chain }) do
+      chains[i] = engine.x509.parse(chain)
+    end
+    if not chains[1] then chains = world.ca:bundle() end
     for i, certificates in ipairs(chains) do
       pems[i] = certificates[#certificates].pem
     end

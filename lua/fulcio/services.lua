@@ -75,7 +75,9 @@ local function create_v1(context, message, request)
     proof = message.signedEmailAddress,
     csr = csr,
   })
-  return { content_type = PEM, data = table.concat(issued.chain, "\n") }
+  local sct = not issued.embedded and issued.sct
+  return { content_type = PEM, data = table.concat(issued.chain, "\n"),
+           metadata = sct and { ["x-sct"] = engine.bytes.base64(sct) } }
 end
 
 local function root_v1(context)

@@ -2,6 +2,7 @@
 --- A step that fails throws its refusal; only server.lua catches it.
 
 local engine = require("fulcio.engine")
+local json = require("fulcio.json")
 local log = require("fulcio.log")
 local metrics = require("fulcio.metrics")
 local proof = require("fulcio.proof")
@@ -21,8 +22,10 @@ local function lap(stage, since)
   return now
 end
 
--- No certificate outlives the chain it hangs on.
+-- No certificate outlives the chain it hangs on; a backend that makes it by
+-- itself sees to that.
 local function alive(ca, grant, now)
+  if not ca.embeds then return true end
   if now + grant.template.lifetime <= ca.expires then return true end
   return nil, refusal("ca_unavailable", { log = {
     error = "the CA's chain ends before the certificate would" } })
@@ -52,12 +55,45 @@ local function certify(context, ca, draft)
   return leaf
 end
 
-local function record(grant, draft, key)
+-- A log's answer as Go writes it: what a detached SCT is.
+local function detached(answer)
+  return ('{"sct_version":%d,"id":%s,"timestamp":%d,"extensions":%s,'
+    .. '"signature":%s}'):format(answer.sct_version, json.text(answer.id),
+      answer.timestamp, json.text(answer.extensions),
+      json.text(answer.signature))
+end
+
+-- The certificate (an x509 object) of a backend that makes it by itself,
+-- its chain, and its SCT when there is a log.
+local function obtain(context, ca, draft, profile)
+  local at = monotonic()
+  local leaf, chain = ca:issue(profile, draft)
+  metrics.count("fulcio_ca_signatures_total", leaf and "ok" or "failed")
+  if not leaf then error(chain, 0) end
+  at = lap("certificate", at)
+  if not context.log then return leaf, chain end
+  local sct, answer = context.log:submit(leaf.der, chain, "x509")
+  metrics.count("fulcio_ct_submissions_total", sct and "ok" or "failed")
+  assert(sct, answer)
+  lap("log", at)
+  return leaf, chain, detached(answer)
+end
+
+local function record(grant, serial, key)
   metrics.issued(grant.issuer)
   log.info("certificate issued", {
-    serial = draft.serial, issuer = grant.issuer, subject = grant.subject,
+    serial = serial, issuer = grant.issuer, subject = grant.subject,
     san = grant.san.value, policy = grant.policy, public_key = key.name,
   })
+end
+
+-- PEM texts without final newline, leaf first.
+local function chain_of(leaf, above)
+  local chain = { leaf:sub(1, -2) }
+  for i, pem in ipairs(trust.chain({ chain = above })) do
+    chain[i + 1] = pem
+  end
+  return chain
 end
 
 -- A step's value; throws its refusal, which then names the issuer that the
@@ -72,7 +108,8 @@ local M = {}
 
 --- Issues a certificate for `asked`: token, and public_key with proof or
 --- csr. The answer has `chain` (PEM texts without final newline, leaf
---- first) and `embedded`: whether the leaf has its SCT in it.
+--- first) and `embedded`: whether the leaf has its SCT in it; else `sct`
+--- is the log's answer, JSON text, when there is a log.
 function M.issue(context, asked)
   -- A reload while we wait changes nothing for this request.
   local ca, policies = context.ca, context.policies
@@ -85,12 +122,17 @@ function M.issue(context, asked)
   local key = step(claims, proof.verify(asked, grant, context.algorithms))
   lap("proof", at)
   assert(alive(ca, grant, now))
-  local draft = step(claims, template.fill(grant, key, ca.chain[1], now))
+  local draft, profile = template.fill(grant, key, ca.chain[1], now)
+  step(claims, draft, profile)
+  if not ca.embeds then
+    local leaf, above, sct = obtain(context, ca, draft, profile)
+    record(grant, leaf.serial, key)
+    return { chain = chain_of(leaf.pem, above), embedded = false, sct = sct }
+  end
   local leaf = certify(context, ca, draft)
-  record(grant, draft, key)
-  local chain = { engine.draft.pem(leaf):sub(1, -2) }
-  for i, pem in ipairs(trust.chain(ca)) do chain[i + 1] = pem end
-  return { chain = chain, embedded = context.log ~= nil }
+  record(grant, draft.serial, key)
+  return { chain = chain_of(engine.draft.pem(leaf), ca.chain),
+           embedded = context.log ~= nil }
 end
 
 --- POST /api/v2/signingCert

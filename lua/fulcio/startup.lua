@@ -10,6 +10,7 @@ local watch = require("fulcio.watch")
 local backends = {
   ephemeralca = "fulcio.ca.ephemeral",
   fileca = "fulcio.ca.file",
+  googleca = "fulcio.ca.googleca",
   pkcs11ca = "fulcio.ca.pkcs11",
 }
 
@@ -21,8 +22,8 @@ end
 local function open_ca(settings)
   local backend = backends[settings.ca]
   if not backend then
-    return nil, ("--ca=%s is not built yet. Try: pkcs11ca, fileca or"
-                 .. " ephemeralca"):format(settings.ca)
+    return nil, ("--ca=%s is not built yet. Try: pkcs11ca, googleca,"
+      .. " fileca or ephemeralca"):format(settings.ca)
   end
   return require(backend).open(settings)
 end

@@ -57,13 +57,15 @@ function M.profile(template, facts)
 end
 
 --- A draft of what a grant says for a key, issued now by `issuer` (an
---- engine x509); nil and a refusal when it cannot be written.
+--- engine x509), and its profile; nil and a refusal when it cannot be
+--- written.
 function M.fill(grant, key, issuer, now, signer)
-  local draft, message, code = engine.draft.new(M.profile(grant.template, {
+  local profile = M.profile(grant.template, {
     key = key, issuer = issuer, signer = signer, now = now,
     san = grant.san, extensions = grant.extensions,
-  }))
-  if draft then return draft end
+  })
+  local draft, message, code = engine.draft.new(profile)
+  if draft then return draft, profile end
   if code == "not_ascii" then
     return nil, refusal("claim_invalid", {
       log = { policy = grant.policy, detail = message } })

@@ -7,10 +7,11 @@ local reply = require("fulcio.reply")
 local texts = setmetatable({}, { __mode = "k" })
 
 local function once(object, name, make)
-  local made = texts[object]
+  local key = object.chain or object -- a CA may get another chain
+  local made = texts[key]
   if not made then
     made = {}
-    texts[object] = made
+    texts[key] = made
   end
   if not made[name] then made[name] = make(object) end
   return made[name]

@@ -12,7 +12,7 @@ Watch.__index = Watch
 
 local function publish(world)
   world.generation = engine.server.publish(json.encode({
-    chain = world.ca.pem, sources = world.sources,
+    chain = world.ca.pem, pool = world.ca.pems, sources = world.sources,
     revision = world.sources.revision,
   }))
 end
@@ -64,6 +64,8 @@ function Watch:look(forced)
   if forced or now.policies ~= before.policies then
     changed = reload_policies(self.world) or changed
   end
+  local ca = self.world.ca
+  if ca and ca.renew and ca:renew(forced) then changed = true end
   if changed then publish(self.world) end
 end
 

@@ -89,6 +89,7 @@ function M.refresh(context)
   if news.chain and news.chain ~= context.ca.pem then
     take_chain(context, news.chain)
   end
+  if news.pool then context.ca:take(news.pool) end
   if news.revision ~= context.sources.revision then
     news.sources.revision = news.revision
     take_policies(context, news.sources)
