@@ -52,6 +52,16 @@ describe("policyset", function()
     assert.is_truthy(set:match("https://a.example"))
   end)
 
+  it("tells what it leaves out of a configuration", function()
+    local path = write("config.json", (CONFIG:gsub('"sigstore"', '""')))
+    local settings = options({ config_path = path })
+    local set, errors, left =
+      policyset.load(assert(policyset.read(settings)), settings)
+    assert.is_truthy(set)
+    assert.is_nil(errors)
+    assert.matches("config.example", left[1], 1, true)
+  end)
+
   local function unread(settings, message)
     local sources, why = policyset.read(options(settings))
     assert.is_nil(sources)

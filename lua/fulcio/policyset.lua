@@ -6,6 +6,7 @@
 
 local config_import = require("fulcio.config_import")
 local engine = require("fulcio.engine")
+local log = require("fulcio.log")
 local policy = require("fulcio.policy")
 local shelf = require("fulcio.shelf")
 
@@ -77,14 +78,16 @@ function M.read(options)
   return nil, REMEDY
 end
 
---- Makes a set of what was read; nil and a list of all that is wrong.
+--- Makes a set of what was read; nil and a list of all that is wrong. A
+--- third result lists what was left out, since no token could pass it.
 function M.load(sources, options)
-  local list, errors = {}, {}
+  local list, errors, warnings = {}, {}, {}
   for _, source in ipairs(sources) do
-    local found, wrong = { source }, nil
+    local found, wrong, left = { source }, nil, nil
     if source.config then
-      found, wrong = config_import.parse(source.name, source.text)
+      found, wrong, left = config_import.parse(source.name, source.text)
     end
+    for _, one in ipairs(left or {}) do warnings[#warnings + 1] = one end
     for _, one in ipairs(found or {}) do list[#list + 1] = one end
     for _, one in ipairs(wrong or {}) do errors[#errors + 1] = one end
   end
@@ -93,7 +96,14 @@ function M.load(sources, options)
   set, errors = policy.load(list, {
     development = options.development, loopback = options.loopback })
   if not set then return nil, worded(errors) end
-  return set
+  return set, nil, worded(warnings)
+end
+
+--- Logs what a load has left out.
+function M.tell(warnings)
+  for _, message in ipairs(warnings or {}) do
+    log.warn("left out of the policies", { warning = message })
+  end
 end
 
 -- Size and time of every file in a folder.

@@ -72,7 +72,10 @@ function M.prepare(settings)
   world.sources = checked(policyset.read(settings))
   if world.sources then
     world.sources.revision = 0
-    world.policies = checked(policyset.load(world.sources, settings))
+    local wrong, left
+    world.policies, wrong, left = policyset.load(world.sources, settings)
+    checked(nil, wrong)
+    policyset.tell(left)
   end
   world.ca = checked(open_ca(settings))
   world.log = checked(open_log(settings))

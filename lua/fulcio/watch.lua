@@ -31,9 +31,9 @@ end
 
 local function reload_policies(world)
   local sources, message = policyset.read(world.options)
-  local policies, errors = nil, { message }
+  local policies, errors, left = nil, { message }, nil
   if sources then
-    policies, errors = policyset.load(sources, world.options)
+    policies, errors, left = policyset.load(sources, world.options)
   end
   if not policies then
     for _, wrong in ipairs(errors) do
@@ -41,6 +41,7 @@ local function reload_policies(world)
     end
     return false
   end
+  policyset.tell(left)
   sources.revision = world.sources.revision + 1
   world.policies, world.sources = policies, sources
   log.info("the policies are new", { files = #sources })

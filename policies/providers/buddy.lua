@@ -1,7 +1,8 @@
--- Buddy pipelines. Another region is named by its tokens.
+-- Buddy pipelines. Another region is named by the policy:
+-- set = { base_url = "https://eu.buddy.works" }
 return {
-  default = { base_url = "https://app.buddy.works" },
-  san     = {
+  set = { base_url = "https://app.buddy.works" },
+  san = {
     uri = "{base_url}/{workspace_domain}/{project_name}"
       .. "/pipelines/pipeline/{pipeline_id}",
   },

@@ -1,8 +1,9 @@
--- Codefresh pipelines. A platform of your own is named by its tokens.
+-- Codefresh pipelines. A platform of your own is named by the policy:
+-- set = { platform_url = "https://codefresh.example.com" }
 return {
-  default = { platform_url = "https://g.codefresh.io" },
-  must    = { workflow_id = present },
-  san     = {
+  set  = { platform_url = "https://g.codefresh.io" },
+  must = { workflow_id = present },
+  san  = {
     uri = "{platform_url}/{account_name}/{pipeline_name}:{account_id}"
       .. "/{pipeline_id}",
   },
