@@ -936,7 +936,8 @@ engine.server = {}
 local Listener = {}
 
 --- Opens a TCP listener (default 127.0.0.1, port 0: any) or a unix socket
---- (mode 0600), or takes the one that the service manager opened for that
+--- (mode 0600, or "@NAME" in no file system, which anybody may connect to:
+--- see `same_user`), or takes the one that the service manager opened for that
 --- port or path. A unix socket's file that nobody answers on is replaced.
 ---@param where { host?: string, port?: integer, unix?: string, mode?: integer }
 ---@return fulcio.listener|nil

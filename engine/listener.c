@@ -43,7 +43,8 @@ void listeners_close(Listeners which) {
   for (Listener *at = listeners; at != NULL; at = next) {
     next = at->next;
     if (which == UNSERVED_LISTENERS && at->served) continue;
-    if (which == TCP_LISTENERS && at->address[0] == '/') continue;
+    bool local = at->address[0] == '/' || at->address[0] == '@';
+    if (which == TCP_LISTENERS && local) continue;
     listener_close(at);
   }
 }
@@ -68,6 +69,10 @@ static void listener_describe(Listener *listener) {
     inet_ntop(AF_INET6, &where.v6.sin6_addr, host, sizeof host);
     listener->port = ntohs(where.v6.sin6_port);
     snprintf(listener->address, room, "[%s]:%d", host, listener->port);
+  } else if (where.local.sun_path[0] == '\0') {
+    size -= offsetof(struct sockaddr_un, sun_path) + 1;
+    snprintf(listener->address, room, "@%.*s", (int)size,
+             where.local.sun_path + 1);
   } else {
     snprintf(listener->address, room, "%s", where.local.sun_path);
   }
@@ -156,16 +161,28 @@ static bool is_alive(const struct sockaddr_un *where) {
   return alive;
 }
 
+/* A name that is in no file system and goes with its last socket. */
+static int listen_abstract(lua_State *L, Listener *listener,
+                           struct sockaddr_un *where, size_t size) {
+  const char *name = lua_pushstring(L, where->sun_path);
+  where->sun_path[0] = '\0';
+  int error =
+    listener_bind(listener, (struct sockaddr *)where,
+                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size));
+  return error == 0 ? 0 : listener_failed(L, error, name);
+}
+
 static int listen_unix(lua_State *L, Listener *listener, const char *path,
                        mode_t mode) {
   struct sockaddr_un where = {.sun_family = AF_UNIX};
   size_t size = strlen(path);
-  if (path[0] != '/' || size >= sizeof where.sun_path)
+  if ((path[0] != '/' && path[0] != '@') || size >= sizeof where.sun_path)
     return engine_fail(L, "bad_address",
-                       "cannot listen on %s: not an absolute path of at "
-                       "most 107 bytes",
+                       "cannot listen on %s: not an absolute path, or @ and "
+                       "a name, of at most 107 bytes",
                        path);
   memcpy(where.sun_path, path, size + 1);
+  if (path[0] == '@') return listen_abstract(L, listener, &where, size);
   struct stat stat;
   if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && !is_alive(&where))
     unlink(path); /* left by a process that was killed */

@@ -63,7 +63,7 @@ function M.serve(directory, arguments, environment)
   local all = { "serve", "--data-dir", directory, "--development",
                 "--workers", "2", "--host", "127.0.0.1", "--port", "0",
                 "--metrics-port", "0", "--ctlog-port", "0",
-                "--grpc-host", "127.0.0.1" }
+                "--grpc-host", "127.0.0.1", "--grpc-port", "0" }
   for _, word in ipairs(arguments) do all[#all + 1] = word end
   os.remove(directory .. "/ports.json")
   local server = M.start(all, environment)

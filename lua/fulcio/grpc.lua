@@ -201,11 +201,38 @@ local function streamed(method, request, context)
   }
 end
 
+-- What may follow the content type: "+proto", or parameters.
+local ends = { [""] = true, ["+"] = true, [";"] = true }
+
 --- Whether a request is a gRPC call.
 function M.is_call(request)
   local kind = request.headers["content-type"]
   return request.protocol == "h2" and kind ~= nil
     and kind:sub(1, #CONTENT_TYPE) == CONTENT_TYPE
+    and ends[kind:sub(#CONTENT_TYPE + 1, #CONTENT_TYPE + 1)] == true
+end
+
+--- The paths of streaming methods, as a set.
+function M.streams(methods)
+  local paths = {}
+  for path, method in pairs(methods) do
+    if method.stream then paths[path] = true end
+  end
+  return paths
+end
+
+-- Statuses of calls that were refused unread, where they are not those
+-- that HTTP's clients are told.
+local unread = {
+  body_too_large = RESOURCE_EXHAUSTED,
+  header_too_large = RESOURCE_EXHAUSTED,
+  request_timeout = DEADLINE_EXCEEDED,
+}
+
+--- The answer to a call that was refused before it was read.
+function M.refuse(refused)
+  refused.grpc = unread[refused.code] or refused.grpc
+  return only(refused_status(refused))
 end
 
 --- A status as a streaming method ends with it.

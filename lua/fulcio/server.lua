@@ -52,6 +52,9 @@ end
 
 local M = {}
 
+--- Paths whose requests are read and answered bit by bit.
+M.streams = grpc.streams(services)
+
 local function call(request, context)
   local response, refused = grpc.handle(services, request, context)
   if refused then
@@ -81,6 +84,14 @@ function M.handle(request, context)
   metrics.served(request.method, response.status, monotonic() - at)
   if calls[request.path] then metrics.called(calls[request.path], code) end
   return cors.apply(request, response)
+end
+
+--- The answer of the protocol layer itself, which has only a status;
+--- `request` is nil when it could not be read.
+function M.refuse(status, request)
+  local refused = refusal.of_status(status)
+  if request and grpc.is_call(request) then return grpc.refuse(refused) end
+  return reply.refusal(refused)
 end
 
 return M

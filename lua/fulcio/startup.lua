@@ -5,6 +5,7 @@ local flags = require("fulcio.flags")
 local policyset = require("fulcio.policyset")
 local proof = require("fulcio.proof")
 local shelf = require("fulcio.shelf")
+local tls = require("fulcio.tls")
 local watch = require("fulcio.watch")
 
 local backends = {
@@ -54,8 +55,8 @@ end
 local M = {}
 
 --- Everything that a start needs and that can be wrong: { options, ca,
---- log, policies, sources, algorithms, watch, generation }; nil and a list
---- of all that is wrong.
+--- log, policies, sources, algorithms, tls, tls_revision, watch,
+--- generation }; nil and a list of all that is wrong.
 function M.prepare(settings)
   local world, errors = { options = settings, generation = 0 }, {}
   local function checked(value, wrong)
@@ -77,6 +78,8 @@ function M.prepare(settings)
     checked(nil, wrong)
     policyset.tell(left)
   end
+  world.tls = checked(tls.open(settings))
+  world.tls_revision = 0
   world.ca = checked(open_ca(settings))
   world.log = checked(open_log(settings))
   if errors[1] then return nil, errors end

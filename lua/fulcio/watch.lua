@@ -6,6 +6,7 @@ local file = require("fulcio.ca.file")
 local json = require("fulcio.json")
 local log = require("fulcio.log")
 local policyset = require("fulcio.policyset")
+local tls = require("fulcio.tls")
 
 local Watch = {}
 Watch.__index = Watch
@@ -13,7 +14,7 @@ Watch.__index = Watch
 local function publish(world)
   world.generation = engine.server.publish(json.encode({
     chain = world.ca.pem, pool = world.ca.pems, sources = world.sources,
-    revision = world.sources.revision,
+    revision = world.sources.revision, tls_revision = world.tls_revision,
   }))
 end
 
@@ -48,10 +49,23 @@ local function reload_policies(world)
   return true
 end
 
+-- Workers load the files by themselves: their keys are not for publishing.
+local function reload_tls(world)
+  local errors = tls.reload(world.tls)
+  for _, message in ipairs(errors) do
+    log.error("a port's certificate stays as it was", { error = message })
+  end
+  if errors[1] then return false end
+  world.tls_revision = world.tls_revision + 1
+  log.info("the ports' certificates are new")
+  return true
+end
+
 function Watch:stamps()
   return {
     ca = self.files and file.stamp(self.world.options) or "",
     policies = policyset.stamp(self.world.options),
+    tls = tls.stamp(self.world.options),
   }
 end
 
@@ -67,13 +81,18 @@ function Watch:look(forced)
   end
   local ca = self.world.ca
   if ca and ca.renew and ca:renew(forced) then changed = true end
+  local secured = self.world.tls and next(self.world.tls)
+  if secured and (forced or now.tls ~= before.tls) then
+    changed = reload_tls(self.world) or changed
+  end
   if changed then publish(self.world) end
 end
 
 local M = {}
 
---- Watches the files of `world.options`: the policies', and a CA's when
---- `--fileca-watch` is on. To be made before they are loaded.
+--- Watches the files of `world.options`: the policies', those of ports that
+--- speak TLS, and a CA's when `--fileca-watch` is on. To be made before they
+--- are loaded.
 function M.new(world)
   local options = world.options
   local watch = setmetatable({

@@ -11,6 +11,10 @@ local process = require("fulcio.process")
 local refusal = require("fulcio.refusal")
 local reply = require("fulcio.reply")
 local server = require("fulcio.server")
+local tls = require("fulcio.tls")
+
+-- How often new certificates are looked for, in seconds.
+local LOOK = 1
 
 local M = {}
 
@@ -52,6 +56,8 @@ function M.context(world)
     generation = world.generation,
     algorithms = world.algorithms,
     log = world.log,
+    tls = world.tls,
+    tls_revision = world.tls_revision,
     issuers = issuers.new({ server = engine.server,
                             development = world.options.development }),
   }
@@ -79,6 +85,13 @@ local function take_policies(context, sources)
   end
 end
 
+local function take_certificates(context, revision)
+  context.tls_revision = revision
+  for _, message in ipairs(tls.reload(context.tls)) do
+    log.error("a port's certificate stays as it was", { error = message })
+  end
+end
+
 --- Takes what the supervisor has published since, if anything: what is
 --- under way goes on with what it began with.
 function M.refresh(context)
@@ -94,6 +107,9 @@ function M.refresh(context)
     news.sources.revision = news.revision
     take_policies(context, news.sources)
   end
+  if news.tls_revision ~= context.tls_revision then
+    take_certificates(context, news.tls_revision)
+  end
 end
 
 local function metrics_page(request)
@@ -104,12 +120,29 @@ local function metrics_page(request)
            headers = { ["content-type"] = metrics.content_type } }
 end
 
-local function refuse(status)
-  return reply.refusal(refusal.of_status(status))
-end
-
 local function on_error(trace)
   log.error("a request failed", { trace = trace })
+end
+
+-- Every port speaks everything: HTTP/1.1, HTTP/2 and gRPC on it.
+local function serve(context, listener, options)
+  options.idle_seconds = context.options.idle_connection_timeout
+  options.refuse, options.on_error = server.refuse, on_error
+  options.streams = server.streams
+  engine.server.http(listener, function(request)
+    M.refresh(context)
+    return server.handle(request, context)
+  end, options)
+end
+
+-- A connection is made before there is a request to refresh with.
+local function look_for_certificates(context)
+  engine.server.spawn(function()
+    while not engine.server.stopping() do
+      M.refresh(context)
+      engine.server.sleep(LOOK)
+    end
+  end, on_error)
 end
 
 --- Answers until it is told to stop.
@@ -119,15 +152,18 @@ function M.run(world, listeners)
   collectgarbage("setpause", 400)
   world.ca:start()
   local context = M.context(world)
-  local options = world.options
-  engine.server.http(listeners.http, function(request)
-    M.refresh(context)
-    return server.handle(request, context)
-  end, { idle_seconds = options.idle_connection_timeout, refuse = refuse,
-         on_error = on_error })
+  serve(context, listeners.http, { tls = world.tls.http })
+  if listeners.grpc ~= listeners.http then
+    serve(context, listeners.grpc, { tls = world.tls.grpc })
+  end
+  if listeners.legacy then
+    local named = listeners.legacy.address:sub(1, 1) == "@"
+    serve(context, listeners.legacy, { same_user = named })
+  end
   engine.server.http(listeners.metrics, metrics_page, {
-    request_seconds = options.read_header_timeout, refuse = refuse,
-    on_error = on_error })
+    request_seconds = context.options.read_header_timeout,
+    refuse = server.refuse, on_error = on_error })
+  if next(world.tls) then look_for_certificates(context) end
   engine.server.run()
 end
 
