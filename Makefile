@@ -141,9 +141,10 @@ BUSTED := lua5.4 /usr/bin/busted --output=spec/summary.lua
 SPEC ?= spec
 
 # Modules that only specs load: OpenSSL's own certificates to compare ours
-# with, and a key whose signer waits.
+# with, a key whose signer waits, and connections by the thousand.
 spec-modules: $(BUILD)/module/openssl_oracle.so \
-              $(BUILD)/module/yielding_signer.so $(BUILD)/hsm_shim.so
+              $(BUILD)/module/yielding_signer.so \
+              $(BUILD)/module/sockets.so $(BUILD)/hsm_shim.so
 $(BUILD)/module/%.so: spec/%.c $(BUILD)/engine.so
 	$(CC) $(FLAGS) -shared $< -lcrypto -ldl -o $@
 

@@ -115,7 +115,8 @@ function deployment.start(options)
   deployment.run({ deployment.program, "run", "examples/authority.lua",
     self.directory .. "/ca" })
   self.issuer_process = process.start({ deployment.program, "run",
-    "examples/issuer/issuer.lua", "--port", "0" })
+    "examples/issuer/issuer.lua", "--port", "0",
+    "--keys", self.directory .. "/issuer" })
   self.issuer = self.issuer_process:wait_for("issuer (http://%S+)")
   write_policies(self, options.policies)
   self:serve()
