@@ -78,6 +78,11 @@ describe("protobuf", function()
     ["a varint of eleven bytes"] = "08 ffffffffffffffffffff 01",
     ["a length beyond the end"] = "12 05 61",
     ["a length near 2^64"] = "12 ffffffffffffffffff01 61",
+    ["a length that leads back to its own field"] =
+      "12 f5 ff ff ff ff ff ff ff ff 01 61",
+    ["an unknown field that leads back to itself"] =
+      "7a f5 ff ff ff ff ff ff ff ff 01 61",
+    ["a length of more than 64 bits"] = "12 81808080808080808002 61",
     ["an unknown field cut short"] = "79 01",
     ["a group"] = "7b 7c",
     ["field number zero"] = "02 00",

@@ -40,11 +40,21 @@ local function varint(bytes, at, last)
   for i = at, at + 9 do
     if i > last then return nil end
     local b = byte(bytes, i)
+    if i == at + 9 and b > 1 then return nil end -- more than 64 bits
     if b < 128 then return value + b * scale, i + 1 end
     value = value + (b - 128) * scale
     scale = scale * 128
   end
   return nil
+end
+
+-- The length of what begins at the position after it, which is there too;
+-- nil when there is less. 64 bits may read as a negative number.
+local function length(bytes, at, last)
+  local size, start = varint(bytes, at, last)
+  if size and size >= 0 and size <= last - start + 1 then
+    return size, start
+  end
 end
 
 -- int32 and enum are sent as 64 bits of two's complement.
@@ -66,7 +76,7 @@ local function skip(bytes, at, last, wire)
   elseif wire == 5 then
     size = 4
   elseif wire == 2 then
-    size, at = varint(bytes, at, last)
+    size, at = length(bytes, at, last)
   end
   -- Groups (3, 4) are not in proto3.
   if not size or size > last - at + 1 then return nil end
@@ -93,8 +103,8 @@ local function keep(result, field, value)
 end
 
 local function delimited(bytes, at, last, field, before, depth)
-  local size, start = varint(bytes, at, last)
-  if not size or size > last - start + 1 then
+  local size, start = length(bytes, at, last)
+  if not size then
     return bad("field " .. field[2] .. " is cut short")
   end
   local stop = start + size - 1
