@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ static int answer(lua_State *L, int status) {
 int system_apart(lua_State *L) {
   int ends[2];
   luaL_checktype(L, 1, LUA_TFUNCTION);
-  if (pipe(ends) != 0)
+  if (pipe2(ends, O_CLOEXEC) != 0)
     return engine_fail(L, "failed", "pipe: %s", strerror(errno));
   pid_t parent = getpid();
   pid_t pid = fork();

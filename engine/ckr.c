@@ -36,6 +36,7 @@ static const Code codes[] = {
 
   CODE(CKR_FUNCTION_FAILED, BUSY, "hsm_busy"),
   CODE(CKR_SESSION_COUNT, LIMIT, "hsm_busy"),
+  {CKR_OURS_STUCK, "it does not answer", TROUBLE_LIMIT, "hsm_busy"},
 
   CODE(CKR_PIN_INCORRECT, PIN, "bad_pin"),
   CODE(CKR_PIN_INVALID, PIN, "bad_pin"),
@@ -44,6 +45,10 @@ static const Code codes[] = {
   CODE(CKR_PIN_LOCKED, PIN, "pin_locked"),
   CODE(CKR_USER_PIN_NOT_INITIALIZED, PIN, "bad_pin"),
   CODE(CKR_ARGUMENTS_BAD, PIN, "bad_pin"),
+  {CKR_OURS_PIN_FORM, "the PIN has not the form it must have", TROUBLE_PIN,
+   "bad_pin"},
+  {CKR_OURS_PIN_BEFORE, "the PIN was refused before and is not tried again",
+   TROUBLE_PIN, "bad_pin"},
 
   CODE(CKR_MECHANISM_INVALID, FATAL, "unsupported"),
   CODE(CKR_KEY_TYPE_INCONSISTENT, FATAL, "unsupported"),

@@ -853,9 +853,13 @@ engine.pkcs11 = {}
 ---@field login? boolean default true
 ---@field profile? string instead of what the module says of itself
 ---@field sessions? integer most of this process, default 8
----@field wait? number seconds that a signature waits for one, default 2
+---@field wait? number seconds that a signature waits for its turn, default
+---  2; when more would be needed, it is refused at once
 ---@field verify? "sampled"|"all" which signatures are verified
----@field lock? string a file that processes hold in turn while they open
+---@field lock? string a file that processes hold in turn to connect; a PIN
+---  that one of them was refused is not tried by the others
+---@field lazy? boolean connect beside the loop, now and as often as needed:
+---  open never fails then, and a key with `public` is looked for when used
 
 --- Opens a token. Never before a fork: each process opens its own.
 ---@param options fulcio.token.options

@@ -33,6 +33,9 @@ const char *ckr_code(CK_RV rv);
 #define CKR_OURS_TWO_KEYS (CKR_VENDOR_DEFINED | 0x46550004UL)
 #define CKR_OURS_BAD_SIGNATURE (CKR_VENDOR_DEFINED | 0x46550005UL)
 #define CKR_OURS_NO_MODULE (CKR_VENDOR_DEFINED | 0x46550006UL)
+#define CKR_OURS_PIN_FORM (CKR_VENDOR_DEFINED | 0x46550007UL)
+#define CKR_OURS_PIN_BEFORE (CKR_VENDOR_DEFINED | 0x46550008UL)
+#define CKR_OURS_STUCK (CKR_VENDOR_DEFINED | 0x46550009UL)
 
 /* quirk.c: what a vendor's module wants done differently. */
 typedef struct Profile {
@@ -50,12 +53,12 @@ const Profile *quirk_for(const CK_INFO *info, const char *model);
 /* Why a PIN cannot be right for the profile; NULL when it may be. */
 const char *quirk_pin_fault(const Profile *profile, Slice pin);
 
-/* module.c: a loaded PKCS#11 library. Whoever calls one of its functions
-** holds `use` for reading; who finalises it, for writing. */
+/* module.c: a PKCS#11 library. Whoever calls one of its functions holds
+** `use` for reading; who loads or finalises it, for writing. */
 typedef struct Module {
   char *path;
-  char *init; /* passed to C_Initialize, for NSS; NULL: nothing */
-  PKCS11_CTX *ctx;
+  char *init;      /* passed to C_Initialize, for NSS; NULL: nothing */
+  PKCS11_CTX *ctx; /* NULL: not initialised, and nothing may be called */
   CK_FUNCTION_LIST *call;
   void *handle;
   bool apart;          /* `call` had to be initialised for itself */
@@ -64,10 +67,11 @@ typedef struct Module {
   pthread_rwlock_t use;
   struct Module *next;
 } Module;
-/* Loads the library, or takes the one that is; NULL: *rv says why. */
-Module *module_open(const char *path, const char *init, CK_RV *rv);
+/* That of the path, not loaded yet or as it is; NULL: no memory. */
+Module *module_open(const char *path, const char *init);
 void module_close(Module *module);
-/* C_Finalize and C_Initialize, the only cure for some losses. */
+/* Loads and initialises it, or C_Finalize and C_Initialize, the only cure
+** for some losses. */
 CK_RV module_restart(Module *module);
 
 /* What names a token; unset members fit any. */
@@ -80,14 +84,18 @@ typedef struct TokenName {
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,
                   char serial[17], char model[17]);
 
-/* token.c */
+/* token.c: its state and its sessions. connect.c: how it gets up. */
 typedef enum TokenState { TOKEN_UP, TOKEN_DOWN, TOKEN_REFUSED } TokenState;
 typedef struct Token {
   Module *module;
   TokenName name;
-  const Profile *profile;
+  _Atomic(const Profile *) profile;
+  bool profile_given;
   Secret pin; /* bytes NULL: none was given */
+  char *turn; /* a file that processes hold in turn to connect, or NULL */
   bool login;
+  bool refused; /* connect.c's: the PIN was, and is not tried again */
+  bool lazy;    /* connects beside the loop, keys are found when used */
   bool verify_all;
   unsigned sessions_max; /* shrinks when the module refuses more */
   double wait;           /* seconds for a free session */
@@ -100,7 +108,7 @@ typedef struct Token {
   bool connecting;     /* a thread is at it */
   unsigned epoch;      /* grows with each connection; 0: never */
   unsigned generation; /* of the module, when it connected */
-  double retry_at, backoff;
+  double lost_at, retry_at, backoff;
   CK_RV why; /* the state is not UP */
   CK_SESSION_HANDLE *idle;
   unsigned idle_count, session_count;
@@ -111,6 +119,10 @@ typedef struct Token {
 double token_clock(void);
 /* The first connection; later ones happen by themselves. */
 CK_RV token_connect(Token *token);
+/* connect.c: finds the token and logs in, in a session that is then the
+** first. With `again` the module may be restarted for it. */
+CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session);
+CK_RV token_session(Token *token, CK_SESSION_HANDLE *session);
 /* Gives back a reference; the last one frees. */
 void token_release(Token *token);
 /* A session of the present epoch; to be given back with what came of it. */
@@ -120,8 +132,8 @@ void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
 /* Reports that the token is away; connects again when it is time to, and
 ** CKR_OK says that it worked. */
 CK_RV token_lost(Token *token, unsigned epoch, CK_RV why);
-/* Logs in again where the session says nobody is. */
-CK_RV token_login(Token *token, CK_SESSION_HANDLE session);
+/* A signature of the epoch was good: the connection is worth something. */
+void token_proved(Token *token, unsigned epoch);
 /* Runs `work` in a session, and once more after a reconnection. It may
 ** push values on L, but must not throw: the module is locked. */
 typedef CK_RV (*TokenWork)(lua_State *L, Token *token,
@@ -187,6 +199,10 @@ int signing_push(lua_State *L, const Signing *signing);
 
 /* signer.c: threads that sign while the loop goes on. */
 int signer_start(lua_State *L, Signing *signing);
+/* Starts the threads, whose first connects; false: there can be none. */
+bool signer_ready(Token *token);
+/* Whether no signature has come for longer than one may wait. */
+bool signer_stuck(Token *token);
 void signer_stop(Token *token);
 
 /* pkcs11.c */

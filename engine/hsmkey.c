@@ -211,6 +211,29 @@ static void remember(HsmKey *key, const KeyName *name, Pkey *pkey) {
   key->field = (unsigned)(EVP_PKEY_get_bits(pkey->key) + 7) / 8;
 }
 
+/* Pushes the public half that the caller gave, or nil, message, code. */
+static int push_given(lua_State *L, const Token *token, const KeyName *name) {
+  lua_getfield(L, 2, "public");
+  if (lua_isnil(L, -1))
+    return engine_fail(
+      L, "unsupported",
+      "the key %s on token %s has no public half of a kind that is known",
+      name->label == NULL ? "" : name->label,
+      token->name.label == NULL ? token->serial : token->name.label);
+  if (!pkey_push_spki(L, pkey_spki(pkey_check(L, -1))))
+    return engine_fail(L, "unsupported", "a key of an unknown kind");
+  return 0;
+}
+
+/* Whether it is enough to know the public half: the token looks for the
+** private one when it is used. */
+static bool is_lazy(lua_State *L, const Token *token) {
+  lua_getfield(L, 2, "public");
+  bool given = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return token->lazy && given;
+}
+
 /* token:key{label =, id =, public =} --> pkey | nil, message, code.
 ** `public` (a pkey) stands in where the token has no public half. */
 int hsmkey_open(lua_State *L) {
@@ -218,23 +241,13 @@ int hsmkey_open(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   KeyName name = key_name_at(L, 2);
   Found found = {.name = &name};
-  CK_RV rv = token_work(L, token, find, &found);
+  CK_RV rv = CKR_OK;
+  if (!is_lazy(L, token)) rv = token_work(L, token, find, &found);
   bool pushed = rv == CKR_OK && push_public(L, &found);
   found_free(&found);
   if (rv != CKR_OK) return token_fail(L, token, "finding the key", rv);
-  if (!pushed) {
-    lua_getfield(L, 2, "public");
-    if (lua_isnil(L, -1))
-      return engine_fail(L, "unsupported",
-                         "the key %s on token %s has no "
-                         "public half of a kind that is known",
-                         name.label == NULL ? "" : name.label,
-                         token->name.label == NULL ? token->serial
-                                                   : token->name.label);
-    Slice spki = pkey_spki(pkey_check(L, -1));
-    if (!pkey_push_spki(L, spki))
-      return engine_fail(L, "unsupported", "a key of an unknown kind");
-  }
+  int failed = pushed ? 0 : push_given(L, token, &name);
+  if (failed != 0) return failed;
   Pkey *pkey = pkey_check(L, -1);
   HsmKey *key = push_owner(L, token);
   remember(key, &name, pkey);

@@ -28,22 +28,43 @@ static void module_halt(Module *module) {
   ERR_clear_error();
 }
 
-static CK_RV module_start(Module *module) {
+/* The raw functions are of the same library that libp11 loads. */
+static CK_RV module_bind(Module *module) {
+  if (module->call != NULL) return CKR_OK;
+  module->handle = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
+  if (module->handle == NULL) return CKR_OURS_NO_MODULE;
+  CK_C_GetFunctionList list;
+  *(void **)&list = dlsym(module->handle, "C_GetFunctionList");
+  CK_RV rv = list == NULL ? CKR_OURS_NO_MODULE : list(&module->call);
+  if (rv == CKR_OK) return rv;
+  dlclose(module->handle);
+  module->handle = NULL;
+  module->call = NULL;
+  return rv;
+}
+
+static CK_RV module_load(Module *module) {
   module->ctx = PKCS11_CTX_new();
   if (module->ctx == NULL) return CKR_HOST_MEMORY;
   if (module->init != NULL) PKCS11_CTX_init_args(module->ctx, module->init);
   ERR_clear_error();
-  if (PKCS11_CTX_load(module->ctx, module->path) != 0) {
-    CK_RV rv = libp11_reason();
-    PKCS11_CTX_free(module->ctx);
-    module->ctx = NULL;
-    return rv;
-  }
+  if (PKCS11_CTX_load(module->ctx, module->path) == 0) return CKR_OK;
+  CK_RV rv = libp11_reason();
+  PKCS11_CTX_free(module->ctx);
+  module->ctx = NULL;
+  return rv;
+}
+
+CK_RV module_restart(Module *module) {
+  module_halt(module);
+  CK_RV rv = module_bind(module);
+  if (rv == CKR_OK) rv = module_load(module);
+  if (rv != CKR_OK) return rv;
   /* p11-kit gives every caller an instance of its own, to be initialised
   ** apart; elsewhere libp11 has done it for us. */
   CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
   arguments.pReserved = module->init;
-  CK_RV rv = module->call->C_Initialize(&arguments);
+  rv = module->call->C_Initialize(&arguments);
   module->apart = rv == CKR_OK;
   if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
     module_halt(module);
@@ -51,11 +72,6 @@ static CK_RV module_start(Module *module) {
   }
   module->generation++;
   return CKR_OK;
-}
-
-CK_RV module_restart(Module *module) {
-  module_halt(module);
-  return module_start(module);
 }
 
 static void module_free(Module *module) {
@@ -67,45 +83,40 @@ static void module_free(Module *module) {
   free(module);
 }
 
-/* The raw functions are of the same library that libp11 loaded. */
-static CK_RV module_bind(Module *module) {
-  module->handle = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
-  if (module->handle == NULL) return CKR_OURS_NO_MODULE;
-  CK_C_GetFunctionList list;
-  *(void **)&list = dlsym(module->handle, "C_GetFunctionList");
-  if (list == NULL) return CKR_OURS_NO_MODULE;
-  CK_RV rv = list(&module->call);
-  return rv == CKR_OK ? module_start(module) : rv;
-}
-
 static bool same(const char *a, const char *b) {
   return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-Module *module_open(const char *path, const char *init, CK_RV *rv) {
+/* Readers come without a pause while the token is away: who restarts the
+** module goes before them. */
+static void prefer_writers(pthread_rwlock_t *lock) {
+  pthread_rwlockattr_t attributes;
+  pthread_rwlockattr_init(&attributes);
+  pthread_rwlockattr_setkind_np(&attributes,
+                                PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+  pthread_rwlock_init(lock, &attributes);
+  pthread_rwlockattr_destroy(&attributes);
+}
+
+static Module *module_make(const char *path, const char *init) {
+  Module *module = calloc(1, sizeof *module);
+  if (module == NULL) return NULL;
+  prefer_writers(&module->use);
+  module->path = strdup(path);
+  module->init = init == NULL ? NULL : strdup(init);
+  module->next = modules;
+  modules = module;
+  return module;
+}
+
+Module *module_open(const char *path, const char *init) {
   pthread_mutex_lock(&modules_lock);
   Module *module = modules;
   while (module != NULL &&
          !(same(module->path, path) && same(module->init, init)))
     module = module->next;
-  *rv = CKR_OK;
-  if (module == NULL) {
-    module = calloc(1, sizeof *module);
-    pthread_rwlock_init(&module->use, NULL);
-    module->path = strdup(path);
-    module->init = init == NULL ? NULL : strdup(init);
-    *rv = module_bind(module);
-    if (*rv == CKR_OK) {
-      module->next = modules;
-      modules = module;
-    }
-  }
-  if (*rv == CKR_OK) {
-    module->users++;
-  } else {
-    module_free(module);
-    module = NULL;
-  }
+  if (module == NULL) module = module_make(path, init);
+  if (module != NULL) module->users++;
   pthread_mutex_unlock(&modules_lock);
   return module;
 }

@@ -180,10 +180,11 @@ int object_store(lua_State *L) {
   static const char *const fields[] = {"id",     "label",  "subject",
                                        "issuer", "serial", "der"};
   luaL_checktype(L, 2, LUA_TTABLE);
-  if (token->profile->no_certificates)
+  const Profile *profile = token->profile;
+  if (profile->no_certificates)
     return engine_fail(L, "unsupported",
                        "profile %s keeps no certificates in the token",
-                       token->profile->name);
+                       profile->name);
   for (unsigned i = 0; i < sizeof fields / sizeof *fields; i++)
     field(L, 0, fields[i]);
   lua_settop(L, 2);

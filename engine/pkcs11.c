@@ -1,17 +1,15 @@
 /* engine.pkcs11: tokens for Lua. */
 #include "hsm.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <p11-kit/uri.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #define SESSIONS 8
 #define SESSIONS_MAX 1024
 #define WAIT_SECONDS 2
+#define WAIT_MAX 3600
 
 Token *token_check(lua_State *L, int index) {
   Token **token = luaL_checkudata(L, index, TOKEN_TYPE);
@@ -21,10 +19,11 @@ Token *token_check(lua_State *L, int index) {
 
 int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv) {
   const char *label = token->name.label;
-  const char *hint =
-    ckr_trouble(rv) == TROUBLE_PIN && token->profile->pin_form != NULL
-    ? token->profile->pin_form
-    : NULL;
+  const Profile *profile = token->profile;
+  const char *hint = ckr_trouble(rv) == TROUBLE_PIN ? profile->pin_form : NULL;
+  if (rv == CKR_OURS_NO_MODULE)
+    return engine_fail(L, ckr_code(rv), "loading %s: %s", token->module->path,
+                       ckr_name(rv));
   return engine_fail(L, ckr_code(rv), "%s on token %s of %s: %s%s%s", what,
                      label != NULL ? label : token->serial, token->module->path,
                      ckr_name(rv), hint == NULL ? "" : "; its PIN is ",
@@ -78,33 +77,51 @@ static void read_pin(lua_State *L, Token *token) {
   lua_pop(L, 1);
 }
 
-/* Whether the profile was given. */
-static bool read_options(lua_State *L, Token *token) {
+static void read_profile(lua_State *L, Token *token) {
+  lua_getfield(L, 1, "profile");
+  const char *name = luaL_optstring(L, -1, NULL);
+  token->profile_given = name != NULL;
+  if (name == NULL) name = "generic";
+  token->profile = quirk_named(name);
+  if (token->profile == NULL) luaL_error(L, "unknown HSM profile \"%s\"", name);
+}
+
+static void read_sessions(lua_State *L, Token *token) {
+  token->wait = number_at(L, "wait", WAIT_SECONDS);
+  double sessions = number_at(L, "sessions", SESSIONS);
+  if (!(sessions >= 1 && sessions <= SESSIONS_MAX))
+    luaL_error(L, "sessions must be 1 to %d", SESSIONS_MAX);
+  if (!(token->wait >= 0 && token->wait <= WAIT_MAX))
+    luaL_error(L, "wait must be 0 to %d seconds", WAIT_MAX);
+  token->sessions_max = (unsigned)sessions;
+  token->idle = calloc(token->sessions_max, sizeof *token->idle);
+  if (token->idle == NULL) luaL_error(L, "not enough memory");
+}
+
+static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module", "init",    "label",    "serial", "slot",   "slot_id", "pin",
-    "login",  "profile", "sessions", "wait",   "verify", "lock",    NULL};
+    "module",  "init",     "label", "serial", "slot", "slot_id", "pin", "login",
+    "profile", "sessions", "wait",  "verify", "lock", "lazy",    NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);
   read_pin(L, token);
   lua_getfield(L, 1, "login");
   token->login = lua_isnil(L, -1) || lua_toboolean(L, -1);
+  lua_getfield(L, 1, "lazy");
+  token->lazy = lua_toboolean(L, -1);
   lua_getfield(L, 1, "verify");
   token->verify_all = luaL_checkoption(L, -1, "sampled", verify) == 1;
-  lua_getfield(L, 1, "profile");
-  const char *profile = luaL_optstring(L, -1, NULL);
-  if (profile != NULL) {
-    token->profile = quirk_named(profile);
-    if (token->profile == NULL)
-      luaL_error(L, "unknown HSM profile \"%s\"", profile);
-  }
-  token->wait = number_at(L, "wait", WAIT_SECONDS);
-  double sessions = number_at(L, "sessions", 0);
-  if (sessions < 0 || sessions > SESSIONS_MAX)
-    luaL_error(L, "sessions must be 1 to %d", SESSIONS_MAX);
-  token->sessions_max = (unsigned)sessions;
+  token->turn = text_at(L, "lock");
+  read_profile(L, token);
+  read_sessions(L, token);
+  lua_getfield(L, 1, "module");
+  const char *path = luaL_checkstring(L, -1);
+  char *init = text_at(L, "init");
+  token->module = module_open(path, init);
+  free(init);
+  if (token->module == NULL) luaL_error(L, "not enough memory");
   lua_settop(L, 2);
-  return profile != NULL;
 }
 
 static Token *token_make(void) {
@@ -117,62 +134,10 @@ static Token *token_make(void) {
   pthread_cond_init(&token->freed, &attributes);
   pthread_condattr_destroy(&attributes);
   atomic_init(&token->users, 1);
-  token->profile = quirk_named("generic");
   token->state = TOKEN_DOWN;
+  token->retry_at = token_clock();
   token->why = CKR_TOKEN_NOT_PRESENT;
   return token;
-}
-
-/* What the module says of itself decides the profile and the sessions. */
-static CK_RV choose_profile(Token *token, bool given) {
-  CK_INFO info;
-  CK_SLOT_ID slot;
-  CK_RV rv = module_find(token->module, &token->name, &slot, token->serial,
-                         token->model);
-  if (rv == CKR_OK) rv = token->module->call->C_GetInfo(&info);
-  if (rv != CKR_OK) return rv;
-  if (!given) token->profile = quirk_for(&info, token->model);
-  if (token->profile->no_login && token->pin.bytes == NULL)
-    token->login = false;
-  unsigned most = token->profile->sessions;
-  if (token->sessions_max == 0) token->sessions_max = SESSIONS;
-  if (most != 0 && token->sessions_max > most) token->sessions_max = most;
-  token->idle = calloc(token->sessions_max, sizeof *token->idle);
-  return token->idle == NULL ? CKR_HOST_MEMORY : CKR_OK;
-}
-
-static int open_token(lua_State *L, Token *token, const char *path,
-                      bool given) {
-  char *init = text_at(L, "init");
-  CK_RV rv;
-  token->module = module_open(path, init, &rv);
-  free(init);
-  if (token->module == NULL)
-    return engine_fail(L, rv == CKR_OURS_NO_MODULE ? "no_module" : ckr_code(rv),
-                       "loading %s: %s", path, ckr_name(rv));
-  rv = choose_profile(token, given);
-  if (rv != CKR_OK) return token_fail(L, token, "finding the token", rv);
-  const char *fault = token->login
-    ? quirk_pin_fault(
-        token->profile,
-        (Slice){(unsigned char *)token->pin.bytes, token->pin.size})
-    : NULL;
-  if (fault != NULL)
-    return engine_fail(L, "bad_pin", "the PIN for profile %s must be %s",
-                       token->profile->name, fault);
-  rv = token_connect(token);
-  if (rv != CKR_OK) return token_fail(L, token, "logging in", rv);
-  return 0;
-}
-
-/* One process at a time starts the module: four at once fail on SoftHSM. */
-static int take_turn(lua_State *L) {
-  lua_getfield(L, 1, "lock");
-  const char *path = luaL_optstring(L, -1, NULL);
-  int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd >= 0) flock(fd, LOCK_EX);
-  lua_pop(L, 1);
-  return fd;
 }
 
 /* pkcs11.open(options) --> token | nil, message, code */
@@ -184,14 +149,14 @@ static int pkcs11_open(lua_State *L) {
   luaL_setmetatable(L, TOKEN_TYPE);
   *owner = token_make();
   if (*owner == NULL) return luaL_error(L, "not enough memory");
-  bool given = read_options(L, *owner);
-  lua_getfield(L, 1, "module");
-  const char *path = luaL_checkstring(L, -1);
-  int turn = take_turn(L);
-  int failed = open_token(L, *owner, path, given);
-  if (turn >= 0) close(turn);
-  if (failed != 0) return failed;
-  lua_settop(L, 2);
+  read_options(L, *owner);
+  Token *token = *owner;
+  if (token->lazy) {
+    if (signer_ready(token)) return 1;
+    return engine_fail(L, "hsm_busy", "no signer thread could be started");
+  }
+  CK_RV rv = token_connect(token);
+  if (rv != CKR_OK) return token_fail(L, token, "opening", rv);
   return 1;
 }
 
@@ -214,6 +179,8 @@ static int token_ready(lua_State *L) {
   CK_RV why = token->why;
   pthread_mutex_unlock(&token->lock);
   if (!up) return token_fail(L, token, "waiting for the HSM", why);
+  if (signer_stuck(token))
+    return token_fail(L, token, "waiting for a signature", CKR_OURS_STUCK);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -222,8 +189,9 @@ static int token_ready(lua_State *L) {
 static int token_info(lua_State *L) {
   Token *token = token_check(L, 1);
   CK_INFO info;
+  const Profile *profile = token->profile;
   lua_createtable(L, 0, 7);
-  lua_pushstring(L, token->profile->name);
+  lua_pushstring(L, profile->name);
   lua_setfield(L, -2, "profile");
   lua_pushstring(L, token->serial);
   lua_setfield(L, -2, "serial");
@@ -231,10 +199,11 @@ static int token_info(lua_State *L) {
   lua_setfield(L, -2, "model");
   lua_pushinteger(L, token->sessions_max);
   lua_setfield(L, -2, "sessions");
-  lua_pushboolean(L, !token->profile->no_certificates);
+  lua_pushboolean(L, !profile->no_certificates);
   lua_setfield(L, -2, "certificates");
   pthread_rwlock_rdlock(&token->module->use);
-  CK_RV rv = token->module->call->C_GetInfo(&info);
+  CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+  if (token->module->ctx != NULL) rv = token->module->call->C_GetInfo(&info);
   pthread_rwlock_unlock(&token->module->use);
   if (rv != CKR_OK) return 1;
   lua_pushlstring(L, (char *)info.manufacturerID, 32);

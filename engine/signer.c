@@ -14,11 +14,12 @@
 #define ANSWER_SECONDS 5
 #define STOP_SECONDS 3
 
-enum { THREADS_MAX = 64 };
+enum { THREADS_MAX = 64, JOBS_MAX = 1024 };
 
 typedef struct Job {
   Signing *signing;
-  lua_State *L; /* loop's side only; NULL: nobody waits any more */
+  lua_State *L;          /* loop's side only; NULL: nobody waits any more */
+  atomic_bool abandoned; /* the same, for the threads */
   struct event *timer;
   struct Job *next;
 } Job;
@@ -29,6 +30,9 @@ typedef struct Pool {
   pthread_cond_t work;
   Job *first, **end; /* to do */
   Job *done;
+  unsigned jobs;   /* that are not done */
+  double seconds;  /* that one takes, about */
+  double moved_at; /* a job was done, or the first came */
   bool stop;
   int fd; /* eventfd: something is done */
   struct event *event;
@@ -63,14 +67,28 @@ static Job *next_job(Pool *pool, bool keeper) {
   return job;
 }
 
-static void finish(Pool *pool, Job *job) {
+static void run(Job *job) {
+  if (atomic_load(&job->abandoned))
+    job->signing->rv = CKR_OURS_STUCK;
+  else
+    signing_run(job->signing);
+}
+
+static void finish(Pool *pool, Job *job, double began) {
   static const uint64_t one = 1;
+  double now = token_clock();
   pthread_mutex_lock(&pool->lock);
+  bool first = pool->done == NULL; /* else the loop knows already */
   job->next = pool->done;
   pool->done = job;
+  pool->jobs--;
+  pool->moved_at = now;
+  if (job->signing->rv == CKR_OK)
+    pool->seconds += (now - began - pool->seconds) / 8;
   /* The keeper may have something to wait for now. */
   if (job->signing->rv != CKR_OK) pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->lock);
+  if (!first) return;
   ssize_t written = write(pool->fd, &one, sizeof one);
   (void)written; /* a full counter wakes the loop as well */
 }
@@ -81,8 +99,9 @@ static void *signer(void *context) {
   for (;;) {
     Job *job = next_job(pool, keeper);
     if (job != NULL) {
-      signing_run(job->signing);
-      finish(pool, job);
+      double began = token_clock();
+      run(job);
+      finish(pool, job, began);
       continue;
     }
     pthread_mutex_lock(&pool->lock);
@@ -131,6 +150,7 @@ static void on_late(evutil_socket_t fd, short what, void *context) {
   (void)fd;
   (void)what;
   job->L = NULL;
+  atomic_store(&job->abandoned, true);
   int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
                             ANSWER_SECONDS);
   loop_resume(L, results);
@@ -168,15 +188,52 @@ static Pool *pool_make(Token *token) {
   return NULL;
 }
 
+bool signer_ready(Token *token) {
+  return token->pool != NULL || loop_base == NULL || pool_make(token) != NULL;
+}
+
+/* With the lock held. */
+static bool stuck(const Pool *pool) {
+  return pool->jobs >= pool->count &&
+    token_clock() - pool->moved_at > pool->token->wait;
+}
+
+bool signer_stuck(Token *token) {
+  Pool *pool = token->pool;
+  if (pool == NULL) return false;
+  pthread_mutex_lock(&pool->lock);
+  bool is = stuck(pool);
+  pthread_mutex_unlock(&pool->lock);
+  return is;
+}
+
+/* Whether the jobs before it leave one a chance to be done in time; then
+** it is counted. */
+static bool admit(Pool *pool) {
+  pthread_mutex_lock(&pool->lock);
+  double wait = pool->seconds * pool->jobs / pool->count;
+  bool good =
+    pool->jobs < JOBS_MAX && wait <= pool->token->wait && !stuck(pool);
+  if (good && pool->jobs++ == 0) pool->moved_at = token_clock();
+  pthread_mutex_unlock(&pool->lock);
+  return good;
+}
+
+static int refuse(lua_State *L, Signing *signing, const char *why) {
+  signing_free(signing);
+  return engine_fail(L, "hsm_busy", "%s", why);
+}
+
 int signer_start(lua_State *L, Signing *signing) {
   static const struct timeval late = {ANSWER_SECONDS, 0};
   Token *token = signing->key->token;
-  Pool *pool = token->pool == NULL ? pool_make(token) : token->pool;
-  Job *job = pool == NULL ? NULL : calloc(1, sizeof *job);
-  if (job == NULL) {
-    signing_free(signing);
-    return engine_fail(L, "hsm_busy", "no signer thread could be started");
-  }
+  if (!signer_ready(token))
+    return refuse(L, signing, "no signer thread could be started");
+  Pool *pool = token->pool;
+  if (!admit(pool))
+    return refuse(L, signing, "more signatures wait for the HSM than it makes");
+  Job *job = calloc(1, sizeof *job);
+  if (job == NULL) return luaL_error(L, "not enough memory");
   job->signing = signing;
   job->L = L;
   job->timer = event_new(loop_base(), -1, 0, on_late, job);
@@ -203,7 +260,7 @@ void signer_stop(Token *token) {
   for (unsigned i = 0; i < pool->count; i++)
     /* A thread that hangs in the module keeps what it uses. */
     if (pthread_timedjoin_np(pool->threads[i], NULL, &until) != 0) return;
-  event_free(pool->event);
+  if (pool->event != NULL) event_free(pool->event);
   close(pool->fd);
   for (Job *job = pool->done; job != NULL;) {
     Job *next = job->next;

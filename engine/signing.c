@@ -143,7 +143,9 @@ static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
   return CKR_OK;
 }
 
-/* One attempt in one session; logs in again when nobody is. */
+/* One attempt in one session. A handle that is not good any more is looked
+** for again; who is logged out connects anew, where one thread does it for
+** all, so that a wrong PIN is tried once. */
 static CK_RV attempt(Signing *signing, unsigned *epoch) {
   Token *token = signing->key->token;
   CK_SESSION_HANDLE session;
@@ -153,8 +155,8 @@ static CK_RV attempt(Signing *signing, unsigned *epoch) {
     rv = sign_once(signing, session, *epoch);
     if (ckr_trouble(rv) == TROUBLE_LOGIN) {
       forget_handle(signing->key);
-      rv = token_login(token, session);
-      if (rv == CKR_OK) rv = sign_once(signing, session, *epoch);
+      if (rv != CKR_USER_NOT_LOGGED_IN)
+        rv = sign_once(signing, session, *epoch);
     }
     token_give(token, session, *epoch, rv);
   }
@@ -174,7 +176,7 @@ static bool to_verify(Token *token) {
   return due;
 }
 
-static CK_RV verified(Signing *signing) {
+static CK_RV verified(Signing *signing, unsigned epoch) {
   Token *token = signing->key->token;
   if (!to_verify(token)) return CKR_OK;
   const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
@@ -182,10 +184,14 @@ static CK_RV verified(Signing *signing) {
     pkey_verify_raw(signing->key->public, hash, false,
                     (Slice){signing->plain, signing->plain_size},
                     (Slice){signing->signature, signing->signature_size});
+  if (good) {
+    token_proved(token, epoch);
+    return CKR_OK;
+  }
   pthread_mutex_lock(&token->lock);
-  token->unproven = good ? 0 : 1;
+  token->unproven = 1;
   pthread_mutex_unlock(&token->lock);
-  return good ? CKR_OK : CKR_OURS_BAD_SIGNATURE;
+  return CKR_OURS_BAD_SIGNATURE;
 }
 
 /* 50 to 300 ms, so that callers do not come back together. */
@@ -201,9 +207,9 @@ void signing_run(Signing *signing) {
   bool renewed = false, lost = false;
   int busy = 0;
   for (;;) {
-    unsigned epoch;
+    unsigned epoch = 0;
     CK_RV rv = attempt(signing, &epoch);
-    if (rv == CKR_OK) rv = verified(signing);
+    if (rv == CKR_OK) rv = verified(signing, epoch);
     signing->rv = rv;
     Trouble trouble = ckr_trouble(rv);
     if (trouble == TROUBLE_SESSION && !renewed) {

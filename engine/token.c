@@ -1,5 +1,5 @@
-/* A token: its login, its sessions, and how it is found again after it was
-** away. Locks: module->use (see hsm.h), then token->lock. */
+/* A token: its state, and its sessions, taken and given back. Locks:
+** module->use (see hsm.h), then token->lock. */
 #include "hsm.h"
 
 #include <openssl/crypto.h>
@@ -10,8 +10,8 @@
 /* Seconds between attempts to connect: the first pause, the longest. */
 #define BACKOFF_FIRST 0.1
 #define BACKOFF_LAST 1.0
-/* A module call that hangs must not hold up its own restart for ever. */
-#define RESTART_WAIT 2
+/* Whoever finds the token lost waits so long for who is reconnecting it. */
+#define LOST_SECONDS 0.5
 
 double token_clock(void) {
   struct timespec now;
@@ -19,128 +19,96 @@ double token_clock(void) {
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-CK_RV token_login(Token *token, CK_SESSION_HANDLE session) {
-  CK_TOKEN_INFO info;
-  CK_FUNCTION_LIST *call = token->module->call;
-  if (!token->login) return CKR_OK;
-  CK_RV rv = call->C_GetTokenInfo(token->slot, &info);
-  if (rv != CKR_OK) return rv;
-  if (!(info.flags & CKF_LOGIN_REQUIRED)) return CKR_OK;
-  bool keypad = info.flags & CKF_PROTECTED_AUTHENTICATION_PATH;
-  if (token->pin.bytes == NULL && !keypad) return CKR_PIN_INVALID;
-  rv = call->C_Login(session, CKU_USER, (unsigned char *)token->pin.bytes,
-                     token->pin.size);
-  return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
-}
-
-static CK_RV session_open(Token *token, CK_SESSION_HANDLE *session) {
-  CK_FUNCTION_LIST *call = token->module->call;
-  CK_FLAGS flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
-  CK_RV rv = call->C_OpenSession(token->slot, flags, NULL, NULL, session);
-  if (rv == CKR_TOKEN_WRITE_PROTECTED)
-    rv =
-      call->C_OpenSession(token->slot, CKF_SERIAL_SESSION, NULL, NULL, session);
-  return rv;
-}
-
-/* Finds the token and logs in, in a session that is then the first. */
-static CK_RV attach(Token *token, CK_SESSION_HANDLE *session) {
-  Module *module = token->module;
-  CK_SLOT_ID slot = 0;
-  char serial[17] = "", model[17] = "";
-  TokenName name = token->name;
-  /* Later, only the very token that was there first will do. */
-  if (token->epoch > 0 && token->serial[0] != '\0') name.serial = token->serial;
-  CK_RV rv = module_find(module, &name, &slot, serial, model);
-  if (rv != CKR_OK) return rv;
-  token->slot = slot;
-  memcpy(token->serial, serial, sizeof serial);
-  memcpy(token->model, model, sizeof model);
-  if (token->epoch > 0) module->call->C_CloseAllSessions(slot);
-  rv = session_open(token, session);
-  if (rv != CKR_OK) return rv;
-  rv = token_login(token, *session);
-  if (rv != CKR_OK) module->call->C_CloseSession(*session);
-  return rv;
-}
-
-static CK_RV reattach(Token *token, CK_SESSION_HANDLE *session) {
-  Module *module = token->module;
-  CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-  pthread_rwlock_rdlock(&module->use);
-  if (module->ctx != NULL) rv = attach(token, session);
-  pthread_rwlock_unlock(&module->use);
-  if (rv == CKR_OK || ckr_trouble(rv) == TROUBLE_PIN) return rv;
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += RESTART_WAIT;
-  if (pthread_rwlock_timedwrlock(&module->use, &until) != 0) return rv;
-  rv = module_restart(module);
-  if (rv == CKR_OK) rv = attach(token, session);
-  pthread_rwlock_unlock(&module->use);
-  return rv;
+/* With the lock held: when the next attempt may be made. */
+static void back_off(Token *token) {
+  double pause = token->backoff * 2;
+  if (pause < BACKOFF_FIRST) pause = BACKOFF_FIRST;
+  if (pause > BACKOFF_LAST) pause = BACKOFF_LAST;
+  token->backoff = pause;
+  token->retry_at = token_clock() + pause;
 }
 
 /* With the lock held: what a finished attempt to connect means. */
 static void settle(Token *token, CK_RV rv, CK_SESSION_HANDLE session) {
-  double now = token_clock();
   token->connecting = false;
   token->why = rv;
-  if (rv == CKR_OK) {
+  if (rv == CKR_OK && token->state == TOKEN_DOWN) {
     token->state = TOKEN_UP;
     token->epoch++;
     token->generation = token->module->generation;
     token->idle[0] = session;
     token->idle_count = token->session_count = 1;
     token->unproven = 1;
-    token->backoff = 0;
-    token->retry_at = now + BACKOFF_LAST;
-  } else if (ckr_trouble(rv) == TROUBLE_PIN) {
+  } else if (token->refused) {
     token->state = TOKEN_REFUSED;
-  } else {
-    double pause = token->backoff * 2;
-    if (pause < BACKOFF_FIRST) pause = BACKOFF_FIRST;
-    if (pause > BACKOFF_LAST) pause = BACKOFF_LAST;
-    token->backoff = pause;
-    token->retry_at = now + pause;
   }
+  back_off(token);
   pthread_cond_broadcast(&token->freed);
 }
 
 CK_RV token_connect(Token *token) {
   CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
-  pthread_rwlock_rdlock(&token->module->use);
-  CK_RV rv = attach(token, &session);
-  pthread_rwlock_unlock(&token->module->use);
+  CK_RV rv = token_attach(token, false, &session);
   pthread_mutex_lock(&token->lock);
   settle(token, rv, session);
   pthread_mutex_unlock(&token->lock);
   return rv;
 }
 
+void token_proved(Token *token, unsigned epoch) {
+  pthread_mutex_lock(&token->lock);
+  if (token->epoch == epoch && token->state == TOKEN_UP) {
+    token->unproven = 0;
+    token->backoff = 0;
+    token->retry_at = token_clock();
+  }
+  pthread_mutex_unlock(&token->lock);
+}
+
 /* With the lock held: nothing of the epoch can be used any more. */
 static void drop(Token *token, CK_RV why) {
-  if (token->state == TOKEN_UP) token->state = TOKEN_DOWN;
+  if (token->state == TOKEN_UP) {
+    token->state = TOKEN_DOWN;
+    token->lost_at = token_clock();
+  }
   token->why = why;
   token->idle_count = token->session_count = 0;
   pthread_cond_broadcast(&token->freed);
 }
 
+/* With the lock held: waits until something comes back; false when the
+** time is over. */
+static bool await(Token *token, double until) {
+  if (until <= token_clock()) return false;
+  struct timespec at = {(time_t)until, 0};
+  at.tv_nsec = (long)((until - (double)at.tv_sec) * 1e9);
+  pthread_cond_timedwait(&token->freed, &token->lock, &at);
+  return true;
+}
+
+/* With the lock held: whether this thread is to connect. Else *rv is what
+** came of another's attempt, if it came soon. */
+static bool may_connect(Token *token, CK_RV *rv) {
+  while (token->state == TOKEN_DOWN && token->connecting &&
+         await(token, token->lost_at + LOST_SECONDS))
+    continue;
+  *rv = token->state == TOKEN_UP ? CKR_OK : token->why;
+  if (token->state != TOKEN_DOWN || token->connecting ||
+      token_clock() < token->retry_at)
+    return false;
+  token->connecting = true;
+  return true;
+}
+
 CK_RV token_lost(Token *token, unsigned epoch, CK_RV why) {
   CK_SESSION_HANDLE session = CK_INVALID_HANDLE;
   CK_RV rv = CKR_OK;
-  bool ours = false;
   pthread_mutex_lock(&token->lock);
-  if (token->state != TOKEN_UP || token->epoch == epoch) {
-    if (token->state == TOKEN_UP) drop(token, why);
-    rv = token->why;
-    ours = token->state == TOKEN_DOWN && !token->connecting &&
-      token_clock() >= token->retry_at;
-    if (ours) token->connecting = true;
-  }
+  if (token->state == TOKEN_UP && token->epoch == epoch) drop(token, why);
+  bool ours = may_connect(token, &rv);
   pthread_mutex_unlock(&token->lock);
   if (!ours) return rv;
-  rv = reattach(token, &session);
+  rv = token_attach(token, true, &session);
   pthread_mutex_lock(&token->lock);
   settle(token, rv, session);
   pthread_mutex_unlock(&token->lock);
@@ -178,30 +146,15 @@ double token_due(Token *token) {
   return due;
 }
 
-/* With the lock held: waits for a session to come back. */
-static bool await(Token *token, double until) {
-  double left = until - token_clock();
-  if (left <= 0) return false;
-  struct timespec at;
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  at.tv_sec += (time_t)left;
-  at.tv_nsec += (long)((left - (double)(time_t)left) * 1e9);
-  if (at.tv_nsec >= 1000000000L) {
-    at.tv_nsec -= 1000000000L;
-    at.tv_sec++;
-  }
-  pthread_cond_timedwait(&token->freed, &token->lock, &at);
-  return true;
-}
-
 /* With the lock held, which is let go meanwhile: one session more. */
 static CK_RV add_session(Token *token, CK_SESSION_HANDLE *session,
                          unsigned epoch) {
   token->session_count++;
   pthread_mutex_unlock(&token->lock);
-  CK_RV rv = session_open(token, session);
+  CK_RV rv = token_session(token, session);
   pthread_mutex_lock(&token->lock);
-  if (rv == CKR_OK || token->epoch != epoch) return rv;
+  if (rv == CKR_OK || token->epoch != epoch || token->state != TOKEN_UP)
+    return rv;
   token->session_count--;
   if (rv == CKR_SESSION_COUNT && token->session_count > 0)
     token->sessions_max = token->session_count;
@@ -215,7 +168,8 @@ CK_RV token_take(Token *token, CK_SESSION_HANDLE *session, unsigned *epoch) {
   for (;;) {
     *epoch = token->epoch;
     if (token->state == TOKEN_UP &&
-        token->generation != token->module->generation)
+        (token->module->ctx == NULL ||
+         token->generation != token->module->generation))
       drop(token, CKR_CRYPTOKI_NOT_INITIALIZED);
     if (token->state != TOKEN_UP) {
       rv = token->why;
@@ -284,6 +238,7 @@ void token_release(Token *token) {
   pthread_mutex_destroy(&token->lock);
   free(token->name.label);
   free(token->name.serial);
+  free(token->turn);
   free(token->idle);
   free(token);
 }

@@ -1,17 +1,19 @@
 local hsm = require("spec.hsm.token")
 
--- Coroutines that sign until they are told to stop. Prints "N good N bad
+-- Coroutines that sign until they are told that the trouble is over, and
+-- have then signed on, or been refused, for good. Prints "N good N bad
 -- CODES", and whether the last signatures were good again.
 local LOAD = [[
 local token = assert(open({ sessions = 4 }))
 local key = assert(token:key({ label = "k" }))
+local monotonic = engine.system.monotonic
 local good, bad, codes, last = 0, 0, {}, 0
 local longest, stopping = 0, false
 local function sign(i)
-  local started = engine.system.monotonic()
+  local started = monotonic()
   local text = "text " .. i
   local signature, message, code = key:sign(text)
-  longest = math.max(longest, engine.system.monotonic() - started)
+  longest = math.max(longest, monotonic() - started)
   if not signature then
     bad, codes[code], last = bad + 1, true, 0
     engine.server.sleep(0.02)
@@ -31,16 +33,32 @@ local function exists(path)
   if file then file:close() end
   return file ~= nil
 end
+local function wait_for(what, seconds)
+  local until_then = monotonic() + seconds
+  while not what() and monotonic() < until_then do
+    engine.server.sleep(0.02)
+  end
+end
+local function settled()
+  local _, _, code = token:ready()
+  return last > 32 or code == "bad_pin"
+end
 engine.server.spawn(function()
+  wait_for(function() return good > 32 end, 20)
   print("ready")
   io.stdout:flush()
-  while not exists(STOP) do engine.server.sleep(0.05) end
+  wait_for(function() return exists(OVER) end, 60)
+  local over = monotonic()
+  last = 0
+  wait_for(settled, 20)
+  local took = monotonic() - over
+  if not token:ready() then engine.server.sleep(0.5) end
   stopping = true
-  engine.server.sleep(0.3)
+  engine.server.sleep(0.1)
   local names = {}
   for code in pairs(codes) do names[#names + 1] = code end
-  print(("%d good %d bad %s last %d"):format(good, bad,
-    table.concat(names, ","), last))
+  print(("%d good %d bad %s last %d after %.3f s"):format(good, bad,
+    table.concat(names, ","), last, took))
   print(longest < 5.5 and "nothing hung" or "hung " .. longest)
   print(token:ready() and "up" or "down")
   token:close()
@@ -63,20 +81,52 @@ describe("signer", function()
 
   -- Runs the load while `trouble` happens; its summary.
   local function under_load(trouble, environment)
-    local stop = token.directory .. "/stop"
-    local load = token:start(("local STOP = %q\n"):format(stop) .. LOAD,
+    local over = token.directory .. "/over"
+    local load = token:start(("local OVER = %q\n"):format(over) .. LOAD,
                              environment)
     load:wait_for("ready")
-    os.execute("sleep 0.3")
     trouble(load)
-    os.execute("sleep 1.4")
-    assert(io.open(stop, "w")):close()
+    assert(io.open(over, "w")):close()
     local good, bad, codes, last =
       load:wait_for("(%d+) good (%d+) bad (%S*) last (%d+)")
     load:wait_for("nothing hung")
     local state = load:wait_for("\n(%a+)\n$")
     return { good = tonumber(good), bad = tonumber(bad), codes = codes,
              last = tonumber(last), state = state }
+  end
+
+  local function read(path)
+    local file = io.open(path, "rb")
+    local text = file and file:read("a") or ""
+    if file then file:close() end
+    return text
+  end
+
+  -- How often the shim was asked for something, or failed on request.
+  local function counted(path, what)
+    return select(2, read(path):gsub(what, ""))
+  end
+
+  -- Makes the shim fail as `lines` say, until it has failed `times`; what
+  -- the load then tells.
+  local function under_faults(lines, times)
+    local fault, count = token.directory .. "/fault", token.directory .. "/n"
+    token.module = hsm.shim
+    local result = under_load(function()
+      local file = assert(io.open(fault .. ".new", "w"))
+      file:write(lines)
+      file:close()
+      local before = counted(count, "fault")
+      assert(os.rename(fault .. ".new", fault))
+      for _ = 1, 400 do
+        if counted(count, "fault") >= before + times then break end
+        os.execute("sleep 0.02")
+      end
+      assert.is_true(counted(count, "fault") >= before + times)
+      os.remove(fault)
+    end, { SHIM_FAULT = fault, SHIM_COUNT = count })
+    result.logins = counted(count, "C_Login")
+    return result
   end
 
   it("signs on while nothing happens", function()
@@ -86,15 +136,18 @@ describe("signer", function()
     assert.equal("up", result.state)
   end)
 
+  local function kill(server)
+    for _, child in ipairs(server:children()) do
+      os.execute("kill -9 " .. child)
+    end
+  end
+
   it("refuses while a remote HSM is gone, then goes on by itself", function()
     local server = token:serve()
     local result = under_load(function()
-      for _, child in ipairs(server:children()) do
-        os.execute("kill -9 " .. child)
-      end
       server:signal("KILL")
+      kill(server)
       os.execute("sleep 1")
-      os.remove(token.directory .. "/p11.sock")
       token:serve()
     end)
     assert.is_true(result.bad > 0)
@@ -105,11 +158,7 @@ describe("signer", function()
 
   it("outlives the connection alone being lost", function()
     local server = token:serve()
-    local result = under_load(function()
-      for _, child in ipairs(server:children()) do
-        os.execute("kill -9 " .. child)
-      end
-    end)
+    local result = under_load(function() kill(server) end)
     assert.is_true(result.last > 32)
     assert.equal("up", result.state)
   end)
@@ -144,12 +193,7 @@ describe("signer", function()
   }
   for _, case in ipairs(cases) do
     it("recovers from " .. case[3] .. " of " .. case[1], function()
-      local fault = token.directory .. "/fault"
-      token.module = hsm.shim
-      local result = under_load(function()
-        os.execute(("echo '%s %s' > %s.new; mv %s.new %s; sleep 0.2; rm %s")
-          :format(case[1], case[2], fault, fault, fault, fault))
-      end, { SHIM_FAULT = fault })
+      local result = under_faults(case[1] .. " " .. case[2] .. "\n", 1)
       if not case[4] then assert.equal(0, result.bad) end
       assert.is_true(result.last > 32)
       assert.equal("up", result.state)
@@ -157,29 +201,106 @@ describe("signer", function()
   end
 
   it("restarts the module when nothing else helps", function()
-    local fault = token.directory .. "/fault"
-    token.module = hsm.shim
-    local result = under_load(function()
-      os.execute(("echo 'C_Sign 0x30\nC_OpenSession 0x30' > %s; sleep 1;"
-                  .. " rm %s"):format(fault, fault))
-    end, { SHIM_FAULT = fault })
+    local result = under_faults("C_Sign 0x30\nC_OpenSession 0x30\n", 16)
     assert.is_true(result.bad > 0)
     assert.is_true(result.last > 32)
     assert.equal("up", result.state)
   end)
 
-  it("asks for a PIN that was refused never again", function()
-    local fault, count = token.directory .. "/fault", token.directory .. "/n"
+  for what, lines in pairs({
+    ["after a reconnection"] = "C_Sign 0x32\nC_Login 0xa0\n",
+    ["when it was logged out"] = "C_SignInit 0x101\nC_Login 0xa0\n",
+  }) do
+    it("asks for a PIN that was refused never again " .. what, function()
+      local result = under_faults(lines, 2)
+      assert.equal("down", result.state)
+      assert.equal(0, result.last)
+      assert.equal(2, result.logins) -- the first, and the one refused
+    end)
+  end
+
+  -- Opens as a worker does, and says what came of it.
+  local LAZY = [[
+    local token = assert(open({ lazy = true, lock = %q }))
+    local key = assert(token:key({ label = "k",
+      public = engine.pkey.generate("P-256") }))
+    for i = 1, 400 do
+      local ok, _, code = token:ready()
+      if ok or code == "bad_pin" then
+        print(ok and "up" or code)
+        break
+      end
+      if i == 5 then print("waits") io.stdout:flush() end
+      engine.server.sleep(0.05)
+    end
+    print((select(3, key:sign("x"))))
+    token:close()
+  ]]
+
+  it("tries a wrong PIN once, however many processes there are", function()
+    local count = token.directory .. "/n"
     token.module = hsm.shim
-    local result = under_load(function()
-      os.execute(("echo 'C_Sign 0x32\nC_Login 0xa0' > %s; sleep 2; rm %s")
-        :format(fault, fault))
-    end, { SHIM_FAULT = fault, SHIM_COUNT = count })
-    assert.equal("down", result.state)
-    assert.equal(0, result.last)
-    local logins = select(2, assert(io.open(count)):read("a")
-      :gsub("C_Login", ""))
-    assert.equal(2, logins) -- the first, and the one that was refused
+    token:shell(("pkcs11-tool --module %s --login --pin %s --change-pin"
+      .. " --new-pin 9999999"):format(hsm.softhsm, hsm.pin))
+    for _ = 1, 3 do
+      assert.equal("bad_pin\nbad_pin", token:lua(
+        LAZY:format(token.directory .. "/lock"), { SHIM_COUNT = count }))
+    end
+    assert.equal(1, counted(count, "C_Login"))
+  end)
+
+  it("connects beside the loop to an HSM that comes later", function()
+    local server = token:serve()
+    server:signal("KILL")
+    kill(server)
+    local worker = token:start(LAZY:format(token.directory .. "/lock"))
+    worker:wait_for("waits")
+    token:serve()
+    worker:wait_for("up")
+    -- Not the key that the token has: every first signature is verified.
+    worker:wait_for("wrong_signature")
+  end)
+
+  it("refuses at once when too many signatures wait", function()
+    token.module = hsm.shim
+    assert.equal("some good, refused: hsm_busy", token:lua([[
+      local token = assert(open({ sessions = 1, wait = 0.3 }))
+      local key = assert(token:key({ label = "k" }))
+      local good, refused, left = 0, {}, 12
+      assert(key:sign("x"))
+      for i = 1, 12 do
+        engine.server.spawn(function()
+          for _ = 1, 3 do
+            local signature, _, code = key:sign("x")
+            if signature then good = good + 1 else refused[code] = true end
+          end
+          left = left - 1
+          if left == 0 then engine.server.stop() end
+        end)
+      end
+      engine.server.run()
+      io.write(good > 0 and "some good" or "none", ", refused: ",
+               (next(refused)))
+      token:close()
+    ]], { SHIM_SIGN_MS = "50" }))
+  end)
+
+  it("says that an HSM hangs, and goes on meanwhile", function()
+    token.module = hsm.shim
+    assert.equal("up, hsm_busy hsm_busy", token:lua([[
+      local token = assert(open({ sessions = 1, wait = 0.1 }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function() key:sign("x") end)
+      engine.server.spawn(function()
+        io.write(token:ready() and "up, " or "down, ")
+        engine.server.sleep(0.3)
+        io.write((select(3, token:ready())), " ",
+                 (select(3, key:sign("x"))))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]], { SHIM_SIGN_MS = "3000" }))
   end)
 
   it("never hands out a signature that does not verify", function()

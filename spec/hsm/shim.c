@@ -9,7 +9,7 @@
 **   SHIM_FAULT     a file; while it exists its lines decide: "FUNCTION CKR
 **                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3"
 **   SHIM_LIE       from this signature on (1: the first) all are wrong
-**   SHIM_COUNT     a file to which each C_Login and C_Sign adds a line
+**   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line
 */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -102,6 +102,7 @@ static CK_RV fault(const char *function) {
     if (items == 3 && strikes[i] >= times) continue;
     strikes[i]++;
     result = code;
+    note("fault\n");
     break;
   }
   fclose(file);

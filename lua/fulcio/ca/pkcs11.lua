@@ -2,15 +2,12 @@
 ---
 --- The supervisor never loads a PKCS#11 module (a fork would break it): it
 --- has everything checked in a child process and keeps the chain alone.
---- Each worker logs in for itself.
+--- Each worker logs in for itself, beside its loop, one after the other.
 
 local chain = require("fulcio.ca.chain")
 local engine = require("fulcio.engine")
 local hsm = require("fulcio.hsm")
 local shelf = require("fulcio.shelf")
-
--- Seconds between attempts to log in, after the HSM was away at start.
-local RETRY = 1
 
 local Hsm = {}
 Hsm.__index = Hsm
@@ -73,25 +70,21 @@ local function read_chain(token, options)
 end
 
 -- Opens token, chain and key: { token, chain, key }; nil, message, code.
-local function connect(options)
-  local settings, name = hsm.named(options)
-  if not settings then return nil, name end
-  settings.lock = options.data_dir .. "/pkcs11.lock"
-  settings.verify = options.verify_signatures
+local function connect(options, settings, name)
   local token, message, code = engine.pkcs11.open(settings)
   if not token then return nil, message, code end
   local certificates, key
   certificates, message, code = read_chain(token, options)
   if not certificates then return nil, message, code end
-  name.public = certificates[1]:pkey()
-  key, message, code = token:key(name)
+  key, message, code = token:key({ label = name.label, id = name.id,
+                                   public = certificates[1]:pkey() })
   if not key then return nil, message, code end
   return { token = token, chain = certificates, key = key }
 end
 
 -- What a start must be sure of; the chain as PEM.
-local function prove(options)
-  local found, message, code = connect(options)
+local function prove(options, settings, name)
+  local found, message, code = connect(options, settings, name)
   if not found then return nil, message, code end
   local ok
   ok, message = chain.check(found.chain, found.key, engine.system.now())
@@ -108,33 +101,32 @@ local function prove(options)
   return table.concat(pems)
 end
 
--- Logs in when it is time to; nil, message, code while there is no key.
-local function attach(ca)
-  if ca.key then return true end
-  local now = engine.system.monotonic()
-  if ca.refused or now < ca.retry_at then return nil, ca.why, ca.code end
-  ca.retry_at = now + RETRY
-  local found
-  found, ca.why, ca.code = connect(ca.options)
-  if found then
-    ca.token, ca.key = found.token, found.key
-    return true
-  end
-  -- A PIN that was refused once is never tried again.
-  ca.refused = ca.code == "bad_pin" or ca.code == "pin_locked"
-  return nil, ca.why, ca.code
+-- A worker that begins waits so many seconds for its HSM, then answers
+-- that it is away.
+local PATIENCE = 3
+
+-- Waits until it is there, or is known not to come.
+local function await(token)
+  local last = engine.system.monotonic() + PATIENCE
+  repeat
+    local ok, _, code = token:ready()
+    if ok or code == "bad_pin" or code == "pin_locked" then return end
+    engine.server.sleep(0.01)
+  until engine.system.monotonic() > last
 end
 
---- Logs in, in a worker; a token that is away is tried again when a
---- certificate is asked for.
+--- Logs in, in a worker: beside the loop, for an HSM may hang.
 function Hsm:start()
-  attach(self)
+  local settings, name = self.settings, self.name
+  settings.lazy, settings.lock = true, self.lock
+  self.token = assert(engine.pkcs11.open(settings))
+  self.key = assert(self.token:key({ label = name.label, id = name.id,
+                                     public = self.chain[1]:pkey() }))
+  await(self.token)
 end
 
 --- Signs a TBSCertificate: DER; nil, message, code.
 function Hsm:sign(tbs)
-  local ok, message, code = attach(self)
-  if not ok then return nil, message, code end
   return engine.draft.sign(tbs, self.key)
 end
 
@@ -145,18 +137,18 @@ end
 
 --- Whether it can sign what lives for `seconds`; nil and why not.
 function Hsm:ready(seconds)
-  local ok, message = attach(self)
-  if ok then ok, message = self.token:ready() end
+  local ok, message = self.token:ready()
   if not ok then return nil, message end
   if engine.system.now() + seconds <= self.expires then return true end
   return nil, "the CA's chain ends "
     .. os.date("!%Y-%m-%dT%H:%M:%SZ", self.expires)
 end
 
---- Nothing to let go of: the supervisor has no key.
+--- Ends what start began; the PIN is forgotten.
 function Hsm:close()
   if self.token then self.token:close() end
-  self.token, self.key = nil, nil
+  self.token, self.key, self.settings = nil, nil, nil
+  collectgarbage()
 end
 
 local M = {}
@@ -167,14 +159,20 @@ function M.open(options)
   if options.hsm_caroot_id == "" and options.aws_hsm_root_ca_path == "" then
     return nil, "--hsm-caroot-id must be set when using pkcs11ca"
   end
-  local ok, message = engine.system.mkdir(options.data_dir)
-  if not ok then return nil, "--data-dir: " .. message end
-  local pem, wrong = engine.system.apart(function() return prove(options) end)
+  local settings, name = hsm.named(options)
+  if not settings then return nil, "--ca pkcs11ca: " .. name end
+  settings.verify = options.verify_signatures
+  -- What the workers of an earlier run said of their PIN.
+  local lock = options.data_dir .. "/pkcs11.lock"
+  os.remove(lock)
+  local pem, wrong = engine.system.apart(function()
+    return prove(options, settings, name)
+  end)
   if not pem then return nil, "--ca pkcs11ca: " .. wrong end
   local certificates = engine.x509.parse(pem)
   return setmetatable({
-    chain = certificates, embeds = true, pem = pem, options = options,
-    expires = chain.expires(certificates), retry_at = 0,
+    chain = certificates, embeds = true, pem = pem, settings = settings,
+    name = name, lock = lock, expires = chain.expires(certificates),
   }, Hsm)
 end
 
