@@ -88,6 +88,7 @@ local faults = {
   ["503"] = function() return wrong(503, "The service is unavailable") end,
   ["500 html"] = function() return html(500) end,
   ["200 html"] = function() return html(200) end,
+  mute = function(fake) return fake.silence() end,
 }
 
 -- Faults of what comes after a certificate was made.
@@ -221,7 +222,9 @@ end
 --- Answers a request, as engine.server gives it.
 function Fake:handle(request)
   self.asked[#self.asked + 1] = request
-  return self.tokens:handle(request) or serve(self, request)
+  local made = self.tokens:handle(request)
+  if made then return made end
+  return serve(self, request)
 end
 
 --- What engine.http.request would do, without a network.
