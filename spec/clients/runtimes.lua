@@ -39,14 +39,24 @@ local required = {
   end,
 }
 
+required.google, required.kms = required.python, required.python
+
+-- Packages of PyPI in an environment of their own.
+local function venv(name)
+  return ([[
+    cmp -s HERE/NAME/requirements.txt BUILT/NAME/installed || {
+      python3 -m venv BUILT/NAME &&
+      BUILT/NAME/bin/pip install -q --disable-pip-version-check \
+        -r HERE/NAME/requirements.txt &&
+      cp HERE/NAME/requirements.txt BUILT/NAME/installed; }]])
+    :gsub("NAME", name)
+end
+
 -- Each is quick when it has been done before.
 local installers = {
-  python = [[
-    cmp -s HERE/python/requirements.txt BUILT/python/installed || {
-      python3 -m venv BUILT/python &&
-      BUILT/python/bin/pip install -q --disable-pip-version-check \
-        -r HERE/python/requirements.txt &&
-      cp HERE/python/requirements.txt BUILT/python/installed; }]],
+  google = venv("google"),
+  kms = venv("kms"),
+  python = venv("python"),
   node = [[
     mkdir -p BUILT/node && cp HERE/node/* BUILT/node/ && cd BUILT/node &&
     { cmp -s package-lock.json installed ||

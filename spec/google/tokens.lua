@@ -93,7 +93,7 @@ local function impersonate(self, request)
     return answer(401, { error = { code = 401, status = "UNAUTHENTICATED",
       message = "Request had invalid authentication credentials." } })
   end
-  if not asked or asked.scope[1] ~= SCOPE
+  if not asked or type(asked.scope) ~= "table" or asked.scope[1] ~= SCOPE
      or not asked.lifetime:find("^%d+s$") then
     return answer(400, { error = { code = 400, status = "INVALID_ARGUMENT",
                                    message = "bad scope or lifetime" } })
@@ -118,6 +118,10 @@ local function metadata(self, request)
 end
 
 local pages = {
+  { "GET", "^/$", function()
+      return { status = 200, headers = { ["metadata-flavor"] = "Google" },
+               body = "computeMetadata/" }
+    end },
   { "POST", "^/token$", oauth },
   { "POST", "^/sts/v1/token$", sts },
   { "POST", "^/v1/projects/%-/serviceAccounts/[^/]+:generateAccessToken$",

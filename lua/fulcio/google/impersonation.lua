@@ -46,7 +46,7 @@ function M.open(url, source, options, how)
   return setmetatable({
     url = url, source = source,
     body = json.encode({
-      delegates = json.list(options.delegates or {}),
+      delegates = options.delegates and json.list(options.delegates),
       scope = json.list({ oauth.SCOPE }),
       lifetime = ("%ds"):format(seconds),
     }),
