@@ -789,6 +789,13 @@ function engine.system.list(directory) end
 ---@return string? code "no_file" "denied" "failed"
 function engine.system.stat(path) end
 
+--- The path from the root on: of a relative one, from where we are now.
+---@param path string
+---@return string|nil
+---@return string? message
+---@return string? code "no_file" "denied"
+function engine.system.absolute(path) end
+
 --- Makes a directory (parents too), mode 0700 unless given. One that is
 --- there already stays as it is.
 ---@param path string

@@ -133,6 +133,19 @@ static int system_stat(lua_State *L) {
   return 1;
 }
 
+/* system.absolute(path) --> path | nil, message, code */
+static int system_absolute(lua_State *L) {
+  const char *path = check_path(L, 1);
+  char here[PATH_MAX];
+  if (path[0] == '/') {
+    lua_settop(L, 1);
+    return 1;
+  }
+  if (getcwd(here, sizeof here) == NULL) return fail_errno(L, errno, path);
+  lua_pushfstring(L, "%s/%s", here, path);
+  return 1;
+}
+
 static mode_t check_mode(lua_State *L, int index, mode_t otherwise) {
   if (lua_isnoneornil(L, index)) return otherwise;
   lua_Integer mode = luaL_checkinteger(L, index);
@@ -344,6 +357,7 @@ int engine_open_system(lua_State *L) {
     {"secret", secret_from},
     {"list", system_list},
     {"stat", system_stat},
+    {"absolute", system_absolute},
     {"mkdir", system_mkdir},
     {"write", system_write},
     {"processors", system_processors},

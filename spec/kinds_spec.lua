@@ -17,6 +17,14 @@ describe("kinds", function()
                 kinds.read({ "x", kind = "list" }, "a,b, c", "--x"))
   end)
 
+  it("read directories from where the program was started", function()
+    local flag = { "x", kind = "directory" }
+    assert.equal("/var/x", kinds.read(flag, "/var/x", "--x"))
+    local pipe = io.popen("pwd -P")
+    assert.equal(pipe:read("l") .. "/data", kinds.read(flag, "data", "--x"))
+    pipe:close()
+  end)
+
   it("refuse what is none of theirs, by name", function()
     local wrong = {
       { "0", { "x", kind = "integer", minimum = 1 },
@@ -33,6 +41,7 @@ describe("kinds", function()
         '--x: "65536" is not a port, 0 to 65535' },
       { "-1", { "x", kind = "port" },
         '--x: "-1" is not a port, 0 to 65535' },
+      { "", { "x", kind = "directory" }, '--x: "" is not a directory' },
     }
     for _, case in ipairs(wrong) do
       local value, message = kinds.read(case[2], case[1], "--x")

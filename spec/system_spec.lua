@@ -159,6 +159,13 @@ describe("system", function()
     end)
   end)
 
+  it("tells the whole path of a relative one", function()
+    local pipe = io.popen("pwd -P")
+    assert.equal(pipe:read("l") .. "/a/b", system.absolute("a/b"))
+    pipe:close()
+    assert.equal("/a", system.absolute("/a"))
+  end)
+
   describe("mkdir", function()
     it("makes parents, for the owner alone", function()
       assert.is_true(system.mkdir(directory .. "/a//b/c/"))

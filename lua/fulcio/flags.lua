@@ -2,7 +2,7 @@
 --- options.lua reads command lines with it and prints `--help` from it.
 ---
 --- Names are Fulcio's where Fulcio has the flag. `kind` is text (default),
---- integer, port, boolean, duration, list, secret or choice. `backend`: only
+--- integer, port, boolean, duration, list, secret, directory or choice. `backend`: only
 --- that `--ca` looks at it.
 
 local algorithms = {
@@ -17,7 +17,7 @@ local general = {
     "file of these flags, JSON or YAML: port: 8080" },
   { "log_type", kind = "choice", choices = { "dev", "prod" },
     default = "dev", "dev: for people, on stdout; prod: JSON, on stderr" },
-  { "data-dir", value = "DIR", default = "/var/lib/fulcio",
+  { "data-dir", kind = "directory", value = "DIR", default = "/var/lib/fulcio",
     "the log's file, its socket and its key live here" },
   { "workers", kind = "integer", minimum = 1, maximum = 256,
     "processes that answer (default: one a processor)" },

@@ -26,6 +26,9 @@ local function integer(text, flag)
 end
 
 local readers = {
+  directory = function(text)
+    return text ~= "" and engine.system.absolute(text) or nil
+  end,
   text = function(text) return text end,
   integer = integer,
   port = function(text) return integer(text, { maximum = 65535 }) end,
@@ -51,6 +54,7 @@ local wanted = {
   port = "a port, 0 to 65535",
   duration = "a time such as 30s",
   boolean = "true or false",
+  directory = "a directory",
 }
 
 -- Why a text is no value of a flag, naming where it stood.
