@@ -114,14 +114,10 @@ const Algorithm *algorithm_of(const KeyShape *shape) {
   return NULL;
 }
 
-bool algorithm_verify(const Algorithm *algorithm, EVP_PKEY *key, Slice data,
+bool algorithm_verify(const Algorithm *algorithm, Pkey *key, Slice data,
                       Slice signature) {
   const char *kind = algorithm->kind, *hash = algorithm->hash;
-  int wanted = strcmp(kind, "EC") == 0 ? EVP_PKEY_EC
-    : strcmp(kind, "RSA") == 0         ? EVP_PKEY_RSA
-                                       : EVP_PKEY_ED25519;
-  if (hash == NULL || key == NULL || EVP_PKEY_get_base_id(key) != wanted)
-    return false;
-  if (wanted == EVP_PKEY_ED25519) hash = NULL;
-  return pkey_verify_raw(key, hash, algorithm->pss, data, signature) == 1;
+  if (hash == NULL || strcmp(key_shape(key)->kind, kind) != 0) return false;
+  if (strcmp(kind, "Ed25519") == 0) hash = NULL;
+  return pkey_verifies(key, hash, algorithm->pss, data, signature);
 }

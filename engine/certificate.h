@@ -44,12 +44,11 @@ typedef struct X509Holder {
   unsigned char *bytes; /* owned */
   size_t size;
   Certificate parts;
-  X509 *object;  /* OpenSSL's, made when a chain is verified; owned */
-  EVP_PKEY *key; /* made when first asked for; owned */
+  X509 *object; /* OpenSSL's, made when a chain is verified; owned */
+  Pkey key;     /* has its SPKI when first asked for; owned */
 } X509Holder;
 X509Holder *x509_check(lua_State *L, int index);
-/* NULL: not a key of a kind we know. */
-EVP_PKEY *x509_key(X509Holder *certificate);
+Pkey *x509_key(X509Holder *certificate);
 /* Key identifier in its SKI extension; false: it has none. */
 bool x509_key_id(const X509Holder *certificate, Slice *id);
 
@@ -70,7 +69,7 @@ typedef struct Algorithm {
 const Algorithm *algorithm_read(Slice identifier);
 /* What a key of this shape signs with; NULL when it cannot. */
 const Algorithm *algorithm_of(const KeyShape *shape);
-bool algorithm_verify(const Algorithm *algorithm, EVP_PKEY *key, Slice data,
+bool algorithm_verify(const Algorithm *algorithm, Pkey *key, Slice data,
                       Slice signature);
 
 /* usage.c, name.c, san.c: what extensions and names say. Writers take a

@@ -103,7 +103,7 @@ static int csr_verify(lua_State *L) {
     return engine_fail(L, "unknown_algorithm",
                        "certificate request: unknown signature algorithm");
   Pkey *key = push_kept_key(L, csr);
-  if (!algorithm_verify(algorithm, key->key, csr->info, csr->signature))
+  if (!algorithm_verify(algorithm, key, csr->info, csr->signature))
     return engine_fail(L, "bad_signature",
                        "certificate request: its signature is wrong");
   lua_pushboolean(L, 1);

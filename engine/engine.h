@@ -73,17 +73,25 @@ bool digest_make(const char *name, Slice data, unsigned char *out,
 ** results; or lua_yieldk with a continuation of its own. `hash` is never
 ** NULL but for Ed25519. ECDSA signatures are DER. */
 typedef struct Pkey Pkey;
+/* An operation of OpenSSL on a key, prepared once. */
+typedef struct KeyUse {
+  EVP_PKEY_CTX *context; /* owned; NULL: not prepared yet */
+  const EVP_MD *digest;  /* what RSA is prepared for, and whether with PSS */
+  bool pss;
+} KeyUse;
 typedef int (*PkeySign)(lua_State *L, Pkey *key, Slice data, const char *hash);
 struct KeyShape;
 struct Pkey {
-  EVP_PKEY *key; /* owned; public part only when signer is set */
+  EVP_PKEY *key; /* owned; NULL: ask pkey_object(). Public part only when
+                 ** signer is set */
   bool is_private;
   PkeySign signer;     /* NULL: sign with `key` in software */
   int signer_ref;      /* registry reference that keeps the signer's owner */
   unsigned char *spki; /* DER, cached; owned, from OPENSSL_malloc */
   size_t spki_size;
   const struct KeyShape *shape; /* what the SPKI says; ask key_shape() */
-  EVP_PKEY_CTX *signing;        /* reused by software signatures; owned */
+  KeyUse signing, verifying;    /* in software */
+  bool lent;                    /* it was verified with by curve_lend() */
 };
 #define PKEY_TYPE "fulcio.pkey"
 /* Pushes a userdata with no key yet; the caller then fills `key`. */
@@ -95,14 +103,20 @@ EVP_PKEY *pkey_from_spki(Slice spki);
 /* Pushes a public key made from such an SPKI; false, and nothing pushed,
 ** when it is not one of them. */
 bool pkey_push_spki(lua_State *L, Slice spki);
+/* OpenSSL's object for it, made when first asked for. NULL: a kind of key
+** that can be shown and not used. */
+EVP_PKEY *pkey_object(Pkey *key);
 /* DER SubjectPublicKeyInfo, cached in the key. */
 Slice pkey_spki(Pkey *key);
 /* SHA-1 of the subjectPublicKey bits. */
 void pkey_id(Pkey *key, unsigned char id[20]);
-/* One-shot software verify. hash NULL: the key's own. pss: RSA-PSS with a
-** salt of any length, as Go takes it. 1 good, 0 bad; the queue is drained. */
-int pkey_verify_raw(EVP_PKEY *key, const char *hash, bool pss, Slice data,
-                    Slice signature);
+/* Verifies in software. hash NULL: the key's own. pss: RSA-PSS with a salt
+** of any length, as Go takes it. The queue is drained. */
+bool pkey_verifies(Pkey *key, const char *hash, bool pss, Slice data,
+                   Slice signature);
+/* The same, once, and from any thread. */
+bool pkey_verifies_once(EVP_PKEY *key, const char *hash, bool pss, Slice data,
+                        Slice signature);
 
 /* Signs, and makes something of the signature: every C function that needs
 ** a signature ends in `return pkey_sign_then(…)`. `index` is where the key

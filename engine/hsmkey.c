@@ -205,10 +205,10 @@ static void remember(HsmKey *key, const KeyName *name, Pkey *pkey) {
     key->name.id = malloc(name->id_size + 1);
     if (key->name.id != NULL) memcpy(key->name.id, name->id, name->id_size);
   }
-  EVP_PKEY_up_ref(pkey->key);
-  key->public = pkey->key;
-  key->type = EVP_PKEY_get_base_id(pkey->key);
-  key->field = (unsigned)(EVP_PKEY_get_bits(pkey->key) + 7) / 8;
+  key->public = pkey_object(pkey);
+  EVP_PKEY_up_ref(key->public);
+  key->type = EVP_PKEY_get_base_id(key->public);
+  key->field = (unsigned)(EVP_PKEY_get_bits(key->public) + 7) / 8;
 }
 
 /* Pushes the public half that the caller gave, or nil, message, code. */

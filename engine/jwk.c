@@ -120,7 +120,7 @@ int jwk_table(lua_State *L) {
   Pkey *key = pkey_check(L, 1);
   const KeyShape *shape = key_shape(key);
   Slice bits, modulus, exponent, spki = pkey_spki(key);
-  if (key->key == NULL || !spki_bits(spki, &bits))
+  if (pkey_object(key) == NULL || !spki_bits(spki, &bits))
     return luaL_argerror(L, 1, "key that can be used expected");
   lua_newtable(L);
   if (strcmp(shape->kind, "EC") == 0) {

@@ -38,8 +38,7 @@ static const Algorithm *find_algorithm(const char *name) {
 
 static bool fits(const Algorithm *algorithm, Pkey *key) {
   const KeyShape *shape = key_shape(key);
-  if (key->key == NULL || strcmp(shape->kind, algorithm->kind) != 0)
-    return false;
+  if (strcmp(shape->kind, algorithm->kind) != 0) return false;
   return algorithm->curve == NULL || strcmp(shape->name, algorithm->curve) == 0;
 }
 
@@ -129,8 +128,7 @@ static int jws_verify(lua_State *L) {
   bool good = algorithm->half == 0 || signature.size == 2 * algorithm->half;
   if (good && algorithm->half != 0) signature = raw_to_der(L, signature);
   if (!good ||
-      pkey_verify_raw(key->key, algorithm->hash, algorithm->pss, input,
-                      signature) != 1)
+      !pkey_verifies(key, algorithm->hash, algorithm->pss, input, signature))
     return engine_fail(L, "bad_signature", "token's signature is wrong");
   lua_pushboolean(L, 1);
   return 1;

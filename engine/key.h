@@ -20,6 +20,7 @@ typedef struct KeyShape {
 const KeyShape *spki_shape(Slice spki);
 /* The shape of a curve or of Ed25519 by its name; NULL: none. */
 const KeyShape *spki_named(const char *name);
+enum { CURVE_COUNT = 4 }; /* shapes with a group */
 void spki_put_rsa(lua_State *L, DerWriter *writer, Slice modulus,
                   Slice exponent);
 /* The subjectPublicKey bits of any SPKI. */
@@ -32,9 +33,20 @@ const KeyShape *key_shape(Pkey *key);
 int key_bits(Pkey *key);
 /* Copies an SPKI into a key that has none yet. */
 bool key_keep_spki(Pkey *key, Slice spki);
+/* Frees what it owns, but for the signer's. */
+void key_clear(Pkey *key);
+
+/* curve.c. A new object for an SPKI of that curve's shape; NULL: its point
+** is not on the curve. */
+EVP_PKEY *curve_key(const KeyShape *shape, Slice spki);
+/* Making an object costs a sixth of verifying with it, so each thread has one
+** a curve, which is lent to one point after another. */
+bool curve_lend(const KeyShape *shape, Slice spki, EVP_PKEY **key,
+                KeyUse **use);
 
 /* signature.c: software signatures. `size` is the room, then the length. */
 enum { SIGNATURE_MAX = 2048, RSA_BITS_MAX = 16384 };
+void use_end(KeyUse *use);
 bool signature_make(Pkey *key, const char *hash, Slice data, unsigned char *out,
                     size_t *size);
 

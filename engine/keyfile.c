@@ -108,7 +108,7 @@ static bool halves_match(Pkey *key) {
   EVP_PKEY *other = pkey_from_spki(pkey_spki(key));
   bool match = other != NULL &&
     signature_make(key, NULL, data, signature, &size) &&
-    pkey_verify_raw(other, NULL, false, data, (Slice){signature, size}) == 1;
+    pkey_verifies_once(other, NULL, false, data, (Slice){signature, size});
   EVP_PKEY_free(other);
   return match;
 }

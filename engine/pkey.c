@@ -3,6 +3,7 @@
 #include "pem.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,11 +41,22 @@ bool key_keep_spki(Pkey *key, Slice spki) {
 }
 
 bool pkey_push_spki(lua_State *L, Slice spki) {
+  const KeyShape *shape = spki_shape(spki);
   Pkey *key = pkey_push(L);
-  key->key = pkey_from_spki(spki);
-  if (key->key != NULL && key_keep_spki(key, spki)) return true;
+  EVP_PKEY *lent;
+  KeyUse *use;
+  bool good = shape->group != NULL ? curve_lend(shape, spki, &lent, &use)
+                                   : (key->key = pkey_from_spki(spki)) != NULL;
+  if (good && key_keep_spki(key, spki)) return true;
+  ERR_clear_error();
   lua_pop(L, 1);
   return false;
+}
+
+EVP_PKEY *pkey_object(Pkey *key) {
+  if (key->key == NULL && key->spki != NULL)
+    key->key = pkey_from_spki(pkey_spki(key));
+  return key->key;
 }
 
 Slice pkey_spki(Pkey *key) {
@@ -208,7 +220,7 @@ static int pkey_verify(lua_State *L) {
   bool any = luaL_checkoption(L, 5, "der", forms) == 1;
   if (any && key_shape(key)->group != NULL && !looks_like_der(signature))
     raw_to_der(L, &signature);
-  if (pkey_verify_raw(key->key, hash, false, data, signature) == 1) {
+  if (pkey_verifies(key, hash, false, data, signature)) {
     lua_pushboolean(L, 1);
     return 1;
   }
@@ -293,13 +305,18 @@ static int pkey_tostring(lua_State *L) {
   return 1;
 }
 
-static int pkey_free(lua_State *L) {
-  Pkey *key = pkey_check(L, 1);
-  EVP_PKEY_CTX_free(key->signing);
+void key_clear(Pkey *key) {
+  use_end(&key->signing);
+  use_end(&key->verifying);
   EVP_PKEY_free(key->key);
   OPENSSL_free(key->spki);
-  luaL_unref(L, LUA_REGISTRYINDEX, key->signer_ref);
   memset(key, 0, sizeof *key);
+}
+
+static int pkey_free(lua_State *L) {
+  Pkey *key = pkey_check(L, 1);
+  luaL_unref(L, LUA_REGISTRYINDEX, key->signer_ref);
+  key_clear(key);
   key->signer_ref = LUA_NOREF;
   return 0;
 }

@@ -1,6 +1,6 @@
 /* The structures of Certificate Transparency (RFC 6962), both ways. All
 ** integers are big-endian. */
-#include "engine.h"
+#include "key.h"
 
 #include <string.h>
 
@@ -143,13 +143,10 @@ static int sct_parse_leaf(lua_State *L) {
 ** signature<0..2^16-1>. */
 
 /* The key's SignatureAlgorithm, or 0. */
-static int algorithm_of(const Pkey *key) {
-  if (key->key == NULL) return 0;
-  switch (EVP_PKEY_get_base_id(key->key)) {
-    case EVP_PKEY_RSA: return SIGNATURE_RSA;
-    case EVP_PKEY_EC: return SIGNATURE_ECDSA;
-    default: return 0;
-  }
+static int algorithm_of(Pkey *key) {
+  const char *kind = key_shape(key)->kind;
+  if (strcmp(kind, "RSA") == 0) return SIGNATURE_RSA;
+  return strcmp(kind, "EC") == 0 ? SIGNATURE_ECDSA : 0;
 }
 
 static int finish_signed(lua_State *L, Slice signature) {
@@ -184,7 +181,7 @@ static int sct_verify(lua_State *L) {
       (int)algorithm != algorithm_of(key))
     return engine_fail(L, "bad_signature",
                        "signature algorithm does not fit the log's key");
-  if (pkey_verify_raw(key->key, "SHA-256", false, input, signature) != 1)
+  if (!pkey_verifies(key, "SHA-256", false, input, signature))
     return engine_fail(L, "bad_signature", "signature is wrong");
   lua_pushboolean(L, 1);
   return 1;

@@ -180,10 +180,10 @@ static CK_RV verified(Signing *signing, unsigned epoch) {
   Token *token = signing->key->token;
   if (!to_verify(token)) return CKR_OK;
   const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
-  int good =
-    pkey_verify_raw(signing->key->public, hash, false,
-                    (Slice){signing->plain, signing->plain_size},
-                    (Slice){signing->signature, signing->signature_size});
+  bool good =
+    pkey_verifies_once(signing->key->public, hash, false,
+                       (Slice){signing->plain, signing->plain_size},
+                       (Slice){signing->signature, signing->signature_size});
   if (good) {
     token_proved(token, epoch);
     return CKR_OK;

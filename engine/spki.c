@@ -64,7 +64,7 @@ static const KeyShape SHAPES[] = {
    {0x30, 0x43, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x71, 0x03, 0x3a, 0x00},
    12},
 };
-enum { SHAPE_COUNT = sizeof SHAPES / sizeof *SHAPES, CURVE_COUNT = 4 };
+enum { SHAPE_COUNT = sizeof SHAPES / sizeof *SHAPES };
 static const KeyShape RSA_SHAPE = {"RSA", NULL, "SHA-256", NULL, 0, 0, {0}, 0};
 static const KeyShape UNKNOWN = {"unknown", "unknown", NULL, NULL,
                                  0,         0,         {0},  0};
@@ -138,40 +138,6 @@ void spki_put_rsa(lua_State *L, DerWriter *writer, Slice modulus,
   der_wrap(L, writer, DER_SEQUENCE, mark);
 }
 
-/* A key of each curve without a point: copying its parameters is many
-** times cheaper than looking the curve up by name. */
-static EVP_PKEY *templates[CURVE_COUNT];
-static CRYPTO_ONCE templates_made = CRYPTO_ONCE_STATIC_INIT;
-
-static void make_templates(void) {
-  for (int i = 0; i < CURVE_COUNT; i++) {
-    char group[8];
-    size_t size = strlen(SHAPES[i].group);
-    memcpy(group, SHAPES[i].group, size + 1);
-    OSSL_PARAM parameters[] = {
-      OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, size),
-      OSSL_PARAM_END};
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    if (context != NULL && EVP_PKEY_fromdata_init(context) == 1)
-      EVP_PKEY_fromdata(context, &templates[i], EVP_PKEY_KEY_PARAMETERS,
-                        parameters);
-    EVP_PKEY_CTX_free(context);
-  }
-}
-
-static EVP_PKEY *make_ec(const KeyShape *shape, Slice spki) {
-  if (!CRYPTO_THREAD_run_once(&templates_made, make_templates)) return NULL;
-  EVP_PKEY *template = templates[shape - SHAPES];
-  EVP_PKEY *key = template == NULL ? NULL : EVP_PKEY_new();
-  const unsigned char *point = spki.data + shape->prefix_size - 1;
-  size_t size = spki.size - shape->prefix_size + 1;
-  if (key != NULL && EVP_PKEY_copy_parameters(key, template) == 1 &&
-      EVP_PKEY_set1_encoded_public_key(key, point, size) == 1)
-    return key;
-  EVP_PKEY_free(key);
-  return NULL;
-}
-
 /* OSSL_PARAM integers are in the machine's byte order. */
 static size_t native(Slice magnitude, unsigned char *out) {
   BIGNUM *number = BN_bin2bn(magnitude.data, (int)magnitude.size, NULL);
@@ -201,7 +167,7 @@ static EVP_PKEY *make_rsa(Slice spki) {
 
 EVP_PKEY *pkey_from_spki(Slice spki) {
   const KeyShape *shape = spki_shape(spki);
-  if (shape->group != NULL) return make_ec(shape, spki);
+  if (shape->group != NULL) return curve_key(shape, spki);
   if (shape == &RSA_SHAPE) return make_rsa(spki);
   if (strcmp(shape->kind, "Ed25519") != 0) return NULL;
   return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,

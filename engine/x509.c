@@ -26,10 +26,10 @@ static int push_certificate(lua_State *L, Slice der) {
   return reason == NULL ? 0 : fail(L, reason);
 }
 
-EVP_PKEY *x509_key(X509Holder *certificate) {
-  if (certificate->key == NULL)
-    certificate->key = pkey_from_spki(certificate->parts.spki);
-  return certificate->key;
+Pkey *x509_key(X509Holder *certificate) {
+  Pkey *key = &certificate->key;
+  if (key->spki == NULL) key_keep_spki(key, certificate->parts.spki);
+  return key;
 }
 
 bool x509_key_id(const X509Holder *certificate, Slice *id) {
@@ -136,13 +136,8 @@ static int x509_skim(lua_State *L) {
 /* x509:pkey() --> pkey | nil, message, "bad_key" */
 static int x509_pkey(lua_State *L) {
   X509Holder *holder = x509_check(L, 1);
-  Pkey *key = pkey_push(L);
-  EVP_PKEY *made = x509_key(holder);
-  if (made == NULL || !key_keep_spki(key, holder->parts.spki))
-    return engine_fail(L, "bad_key", "certificate key of an unknown kind");
-  EVP_PKEY_up_ref(made);
-  key->key = made;
-  return 1;
+  if (pkey_push_spki(L, holder->parts.spki)) return 1;
+  return engine_fail(L, "bad_key", "certificate key of an unknown kind");
 }
 
 /* x509:signed(der) --> true | nil, message, code */
@@ -171,7 +166,7 @@ static int x509_tostring(lua_State *L) {
 static int x509_free(lua_State *L) {
   X509Holder *holder = x509_check(L, 1);
   X509_free(holder->object);
-  EVP_PKEY_free(holder->key);
+  key_clear(&holder->key);
   OPENSSL_free(holder->bytes);
   memset(holder, 0, sizeof *holder);
   return 0;

@@ -294,6 +294,29 @@ describe("pkey:sign and pkey:verify", function()
     refused("bad_signature", key:verify("data", signature))
   end)
 
+  it("keep apart public keys of one curve, whatever came between", function()
+    for name, is in pairs(KINDS) do
+      local signers, keys, signatures = {}, {}, {}
+      for i = 1, 2 do
+        signers[i] = assert(pkey.generate(name))
+        keys[i] = assert(pkey.parse(signers[i]:spki()))
+        signatures[i] = assert(signers[i]:sign("data"))
+      end
+      for round = 1, 6 do
+        local one, other = round % 2 + 1, 2 - round % 2
+        if is.kind == "EC" and round % 3 == 0 then
+          local bad = keys[one]:spki():sub(1, -9) .. ("\1"):rep(8)
+          refused("bad_key", pkey.parse(bad))
+        end
+        assert.is_true(keys[one]:verify("data", signatures[one]))
+        refused("bad_signature", keys[one]:verify("data", signatures[other]))
+        local again = assert(pkey.parse(keys[other]:spki()))
+        refused("bad_signature", again:verify("data", signatures[one]))
+        assert.is_true(keys[one]:verify("data", signatures[one]))
+      end
+    end
+  end)
+
   it("have no hash for Ed25519", function()
     local key = key_of("Ed25519")
     refused("sign_failed", key:sign("data", "SHA-512"))

@@ -10,6 +10,7 @@ local cjson = require("cjson")
 local engine = require("fulcio.engine")
 local floor = require("spec.bench.floor")
 local load = require("spec.bench.load")
+local policies = require("spec.bench.policies")
 local Process = require("spec.bench.process")
 
 local ROUNDS = 3
@@ -25,17 +26,6 @@ local configurations = {
   { name = "file-p256-github", kind = "github", floor = "ct-off",
     flags = { "--ct-log-url", "" } },
   { name = "file-p256-log", kind = "email", floor = "ct-on", flags = {} },
-}
-
-local policies = {
-  email = [[return {
-    issuer = "ISSUER", audience = "sigstore", must = anyone,
-    provider = "email",
-  }]],
-  github = [[return {
-    issuer = "ISSUER", audience = "sigstore",
-    must = { repository = "octo-org/octo-repo" }, provider = "github",
-  }]],
 }
 
 local function wanted()
@@ -75,7 +65,7 @@ local function prepare(configuration, issuer)
     :format(build, directory)))
   assert(engine.system.mkdir(directory .. "/policies"))
   write(directory .. "/policies/bench.lua",
-    (policies[configuration.kind]:gsub("ISSUER", issuer)))
+    policies.text(configuration.kind, issuer))
   return directory
 end
 
