@@ -759,9 +759,9 @@ function engine.system.now_ms() end
 ---@return number
 function engine.system.monotonic() end
 
---- A secret: the text itself, "@FILE" (its content less one final newline)
---- or "env:NAME". Text is wiped from the command line where it stood. At
---- most 64 KiB from a file.
+--- A secret: the text itself, "@FILE" (its content less one final newline),
+--- "credential:NAME" (of systemd's) or "env:NAME". Text is wiped from the
+--- command line where it stood. At most 64 KiB from a file.
 ---@param source string
 ---@return fulcio.secret|nil
 ---@return string? message

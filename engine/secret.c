@@ -104,6 +104,17 @@ static int secret_from_file(lua_State *L, const char *path) {
   return kept ? 1 : luaL_error(L, "not enough memory");
 }
 
+/* A credential of systemd's, by its name (systemd.exec(5)). */
+static int secret_from_credential(lua_State *L, const char *name) {
+  const char *directory = getenv("CREDENTIALS_DIRECTORY");
+  if (directory == NULL)
+    return engine_fail(L, "no_file",
+                       "credential %s: CREDENTIALS_DIRECTORY is not set", name);
+  if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
+    return engine_fail(L, "no_file", "credential %s: not a name", name);
+  return secret_from_file(L, lua_pushfstring(L, "%s/%s", directory, name));
+}
+
 /* system.secret(source) --> secret | nil, message, "no_file" */
 int secret_from(lua_State *L) {
   size_t size;
@@ -112,6 +123,8 @@ int secret_from(lua_State *L) {
     luaL_argcheck(L, strlen(source) == size, 1, "path contains NUL");
     return secret_from_file(L, source + 1);
   }
+  if (strncmp(source, "credential:", 11) == 0)
+    return secret_from_credential(L, source + 11);
   if (strncmp(source, "env:", 4) == 0) {
     const char *value = getenv(source + 4);
     if (value == NULL)

@@ -57,14 +57,26 @@ function M.issuer()
   return issuer, issuer:wait_for("issuer (http://[%d.:]+)\n")
 end
 
+local usual = {
+  { "--workers", "2" }, { "--host", "127.0.0.1" }, { "--port", "0" },
+  { "--metrics-port", "0" }, { "--ctlog-port", "0" },
+  { "--grpc-host", "127.0.0.1" }, { "--grpc-port", "0" },
+}
+
 --- Starts `serve` on free loopback ports and waits until it answers:
 --- process, and URLs by service ("http", "metrics", "ctlog").
 function M.serve(directory, arguments, environment)
-  local all = { "serve", "--data-dir", directory, "--development",
-                "--workers", "2", "--host", "127.0.0.1", "--port", "0",
-                "--metrics-port", "0", "--ctlog-port", "0",
-                "--grpc-host", "127.0.0.1", "--grpc-port", "0" }
-  for _, word in ipairs(arguments) do all[#all + 1] = word end
+  local all = { "serve", "--data-dir", directory, "--development" }
+  local given = {}
+  for _, word in ipairs(arguments) do
+    given[word] = true
+    all[#all + 1] = word
+  end
+  for _, pair in ipairs(usual) do
+    if not given[pair[1]] then
+      all[#all + 1], all[#all + 2] = pair[1], pair[2]
+    end
+  end
   os.remove(directory .. "/ports.json")
   local server = M.start(all, environment)
   local ports = M.wait(function()

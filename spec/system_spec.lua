@@ -86,6 +86,21 @@ describe("system", function()
       assert.equal("no_file", code)
     end)
 
+    it("reads a credential of systemd's, by its name alone", function()
+      assert(system.write(directory .. "/passwd", "1234\n"))
+      local told = "CREDENTIALS_DIRECTORY=" .. directory
+      local ask = [[local _, why = system.secret("credential:%s") print(why)]]
+      assert.equal("fulcio.secret: hidden", child(
+        [[print(system.secret("credential:passwd"))]], told))
+      assert.equal("credential ../passwd: not a name",
+        child(ask:format("../passwd"), told))
+      assert.equal("credential : not a name", child(ask:format(""), told))
+      assert.equal(directory .. "/none: No such file or directory",
+        child(ask:format("none"), told))
+      assert.equal("credential passwd: CREDENTIALS_DIRECTORY is not set",
+        child(ask:format("passwd")))
+    end)
+
     it("refuses a file that is no password", function()
       assert(system.write(directory .. "/big", ("x"):rep(65537)))
       local secret, message, code = system.secret("@" .. directory .. "/big")

@@ -2,8 +2,8 @@
 --- options.lua reads command lines with it and prints `--help` from it.
 ---
 --- Names are Fulcio's where Fulcio has the flag. `kind` is text (default),
---- integer, port, boolean, duration, list, secret, directory or choice. `backend`: only
---- that `--ca` looks at it.
+--- integer, port, boolean, duration, list, secret, directory or choice.
+--- `backend`: only that `--ca` looks at it.
 
 local algorithms = {
   "ecdsa-sha2-256-nistp256", "ecdsa-sha2-384-nistp384",
@@ -72,7 +72,8 @@ local authority = {
   { "fileca-key", backend = "fileca", value = "FILE", default = "",
     "private key, PEM" },
   { "fileca-key-passwd", backend = "fileca", kind = "secret",
-    value = "SECRET", "its password: text, @FILE or env:NAME" },
+    value = "SECRET",
+    "its password: text, @FILE, credential:NAME or env:NAME" },
   { "fileca-watch", backend = "fileca", kind = "boolean", default = true,
     "load both files again when they change" },
   { "pkcs11-config-path", backend = "pkcs11ca", value = "FILE",
@@ -160,7 +161,7 @@ local keys = {
   { "key", value = "FILE", default = "",
     "a key file instead of an HSM; it is made when it is not there" },
   { "key-passwd", kind = "secret", value = "SECRET",
-    "its password: text, @FILE or env:NAME" },
+    "its password: text, @FILE, credential:NAME or env:NAME" },
 }
 
 -- Of a group, the flags of these names.

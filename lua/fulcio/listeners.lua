@@ -41,6 +41,18 @@ local function open_ports(settings)
   return found
 end
 
+-- Whoever can write in it could put his own socket in the log's place.
+local function open_data(path)
+  local ok, message = engine.system.mkdir(path)
+  if not ok then return nil, message end
+  local mode = engine.system.stat(path).mode
+  if mode % 32 >= 16 or mode % 4 >= 2 then
+    return nil, ("%s: others can write in it (chmod 700 %s)"):format(path,
+                                                                     path)
+  end
+  return true
+end
+
 local function open_log(settings)
   local found, message = ctlog.listen({
     data_dir = settings.data_dir, host = settings.ctlog_host,
@@ -60,7 +72,7 @@ function M.open(settings)
   ok, message = engine.system.harden({
     user = settings.user ~= "" and settings.user or nil })
   if not ok then return nil, "--user: " .. message end
-  ok, message = engine.system.mkdir(settings.data_dir)
+  ok, message = open_data(settings.data_dir)
   if not ok then return nil, "--data-dir: " .. message end
   if settings.legacy_unix_domain_socket ~= "" then
     found.legacy, message = listen_legacy(settings.legacy_unix_domain_socket)
