@@ -32,11 +32,12 @@ local function alive(ca, grant, now)
 end
 
 local function sign(ca, tbs)
-  local der, message, code = ca:sign(tbs)
+  local der, message, code, seconds = ca:sign(tbs)
   metrics.count("fulcio_ca_signatures_total", der and "ok" or "failed")
   if der then return der end
   local gone = code == "hsm_gone" or code == "hsm_busy"
   return nil, refusal(gone and "ca_unavailable" or "ca_failed", {
+    retry_after = gone and seconds and math.max(1, math.ceil(seconds)) or nil,
     log = { error = message, code = code } })
 end
 

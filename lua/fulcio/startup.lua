@@ -12,6 +12,7 @@ local backends = {
   ephemeralca = "fulcio.ca.ephemeral",
   fileca = "fulcio.ca.file",
   googleca = "fulcio.ca.googleca",
+  kmsca = "fulcio.ca.kms",
   pkcs11ca = "fulcio.ca.pkcs11",
 }
 
@@ -24,7 +25,7 @@ local function open_ca(settings)
   local backend = backends[settings.ca]
   if not backend then
     return nil, ("--ca=%s is not built yet. Try: pkcs11ca, googleca,"
-      .. " fileca or ephemeralca"):format(settings.ca)
+      .. " kmsca, fileca or ephemeralca"):format(settings.ca)
   end
   return require(backend).open(settings)
 end
