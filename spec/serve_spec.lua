@@ -323,8 +323,8 @@ describe("serve", function()
 
     it("without a CA, or with one that is not there", function()
       refuses('required flag "ca" not set')
-      refuses("--ca=kmsca is not a valid selection. Try: pkcs11ca, googleca,"
-              .. " fileca, or ephemeralca", "--ca", "kmsca")
+      refuses("--ca=tinkca is not a valid selection. Try: pkcs11ca, googleca,"
+              .. " fileca, or ephemeralca", "--ca", "tinkca")
       refuses("--fileca-cert must be set when using fileca", "--ca",
               "fileca", "--policies", directory .. "/policies")
     end)

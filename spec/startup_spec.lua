@@ -68,7 +68,7 @@ describe("startup", function()
     local world, errors = startup.prepare(settings)
     assert.is_nil(world)
     assert.same({ "--ca=tinkca is not built yet. Try: pkcs11ca, googleca,"
-                  .. " fileca or ephemeralca" }, errors)
+                  .. " kmsca, fileca or ephemeralca" }, errors)
   end)
 
   it("names the flags that only another CA looks at", function()

@@ -4,14 +4,14 @@ local kms = require("fulcio.ca.kms")
 
 -- A key service in this process: what a provider's open returns.
 local function service(key)
-  local self = { name = "the service", key = key, signed = 0 }
-  function self:bind() return true end
-  function self:sign(_, hash, _, text)
-    self.signed = self.signed + 1
-    if self.broken then return nil, "it is away", "hsm_gone", 7 end
-    return self.forged or assert(self.key:sign(text, hash))
+  local made = { name = "the service", signed = 0 }
+  function made.bind() return true end
+  function made.sign(_, _, hash, _, text)
+    made.signed = made.signed + 1
+    if made.broken then return nil, "it is away", "hsm_gone", 7 end
+    return made.forged or assert(key:sign(text, hash))
   end
-  return self
+  return made
 end
 
 describe("ca.kms", function()
