@@ -8,13 +8,11 @@ local reading = require("fulcio.ctlog.reading")
 local reply = require("fulcio.ctlog.reply")
 local roots = require("fulcio.ctlog.roots")
 local sequencer = require("fulcio.ctlog.sequencer")
+local socket = require("fulcio.socket")
 local submission = require("fulcio.ctlog.submission")
 
 -- As ctfe: a whole add-chain body.
 local MAX_BODY = 512000
--- Seconds that a socket may still be held by one that is ending; a ledger's
--- lock is waited for as long.
-local PATIENCE = 2
 
 local base64 = engine.bytes.base64
 
@@ -125,30 +123,17 @@ function M.open(options)
   return context
 end
 
--- A process that is ending lets go of its socket in that time.
-local function listen_patiently(where)
-  local deadline = engine.system.monotonic() + PATIENCE
-  while true do
-    local listener, message, code = engine.server.listen(where)
-    if listener then return listener end
-    if code ~= "in_use" or engine.system.monotonic() > deadline then
-      return nil, message, code
-    end
-    engine.server.sleep(0.05)
-  end
-end
-
 --- Opens its listeners: the workers' socket in the data directory, and TCP
 --- when there is a port.
 function M.listen(options)
   local made, message, code = engine.system.mkdir(options.data_dir)
   if not made then return nil, message, code end
   local listeners = {}
-  listeners.unix, message, code = listen_patiently({
+  listeners.unix, message, code = socket.listen({
     unix = identity.files(options.data_dir).socket, mode = 384 })
   if not listeners.unix then return nil, message, code end
   if options.port then
-    listeners.tcp, message, code = engine.server.listen({
+    listeners.tcp, message, code = socket.listen({
       host = options.host or "127.0.0.1", port = options.port })
     if not listeners.tcp then return nil, message, code end
   end

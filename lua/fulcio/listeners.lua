@@ -4,6 +4,7 @@ local ctlog = require("fulcio.ctlog")
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 local log = require("fulcio.log")
+local socket = require("fulcio.socket")
 local tls = require("fulcio.tls")
 
 local M = {}
@@ -12,7 +13,7 @@ local M = {}
 local function listen(settings, name)
   local host = settings[name == "http" and "host" or name .. "_host"]
   local port = settings[name == "http" and "port" or name .. "_port"]
-  local listener, message = engine.server.listen({ host = host, port = port })
+  local listener, message = socket.listen({ host = host, port = port })
   if listener then return listener end
   return nil, ("--%s: %s"):format(name == "http" and "port"
                                   or name .. "-port", message)
@@ -20,8 +21,8 @@ end
 
 -- The socket of older clients: nobody else's on this machine.
 local function listen_legacy(path)
-  local listener, message = engine.server.listen({ unix = path,
-                                                   mode = 384 })  -- 0600
+  local listener, message = socket.listen({ unix = path,
+                                            mode = 384 })  -- 0600
   if listener then return listener end
   return nil, "--legacy-unix-domain-socket: " .. message
 end
