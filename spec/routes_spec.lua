@@ -1,7 +1,7 @@
 local routes = require("fulcio.routes")
 
 describe("routes", function()
-  it("are Fulcio's addresses, each once, each with its handler", function()
+  it("are Fulcio's addresses and two of ours, each once, each with its handler", function()
     local found = {}
     for _, route in ipairs(routes) do
       local address = route[1] .. " " .. route[2]
@@ -16,6 +16,8 @@ describe("routes", function()
       ["POST /api/v1/signingCert"] = true,
       ["GET /api/v1/rootCert"] = true,
       ["GET /healthz"] = true,
+      ["GET /openapi.json"] = true,
+      ["GET /"] = true,
     }, found)
   end)
 end)

@@ -99,6 +99,12 @@ describe("server", function()
     end
   end)
 
+  it("answers HEAD as GET, which has no effects", function()
+    for _, path in ipairs({ "/", "/healthz", "/api/v2/trustBundle" }) do
+      assert.same(ask("GET", path), ask("HEAD", path))
+    end
+  end)
+
   it("answers a preflight request", function()
     local response = ask("OPTIONS", "/api/v2/signingCert", "", {
       origin = "https://a.example",

@@ -1,6 +1,8 @@
 --- Every address the server answers.
 
 local health = require("fulcio.health")
+local openapi = require("fulcio.openapi")
+local page = require("fulcio.page")
 local signing = require("fulcio.signing")
 local trust = require("fulcio.trust")
 
@@ -13,4 +15,6 @@ return {
   { "GET",  "/api/v1/rootCert",      trust.root },
 
   { "GET",  "/healthz",              health.check },
+  { "GET",  "/openapi.json",         openapi.show },
+  { "GET",  "/",                     page.show },
 }

@@ -33,6 +33,8 @@ for _, route in ipairs(routes) do
   local method, path, handler = route[1], route[2], route[3]
   paths[path] = paths[path] or {}
   paths[path][method] = handler
+  -- The protocol layer leaves the body out.
+  if method == "GET" then paths[path].HEAD = handler end
 end
 
 local function dispatch(request, context)
