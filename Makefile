@@ -8,6 +8,7 @@
 #   test     every spec, the real clients among them
 #   check    format, lint, lengths, documentation, links
 #   san      the specs under AddressSanitizer and UBSan
+#   coverage lines of the signing path that no spec runs
 #   fuzz     every fuzzing target for SECONDS (60) each (TARGETS)
 #   bench    what a certificate costs in CPU time, beside the bare floor
 #   install  PREFIX= DESTDIR=
@@ -171,6 +172,16 @@ san: test-deps
 	@BUILD=$(SAN) ROUNDS=$(or $(ROUNDS),10) PATH="$(CURDIR)/$(SAN)/bin:$$PATH" \
 	  $(SAN)/fulcio run /usr/bin/busted --output=spec/summary.lua $(SPEC)
 
+# Coverage: the specs on a build that counts, then what of the signing path
+# none of them ran.
+COVERAGE := build/coverage
+
+coverage: test-deps
+	+@$(QUIETLY) all spec-modules BUILD=$(COVERAGE) CFLAGS="-O1 -g --coverage"
+	@rm -f $(COVERAGE)/*.gcda
+	@BUILD=$(COVERAGE) $(BUSTED) --helper=spec/coverage.lua $(SPEC)
+	@BUILD=$(COVERAGE) lua5.4 spec/coverage.lua
+
 # Fuzzing: libFuzzer on a build of its own. A target is a function of Lua in
 # spec/fuzz/NAME.lua, which build/fuzz/target runs; http1 is C.
 FUZZ := build/fuzz
@@ -243,6 +254,6 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all serve install deps test-deps check-deps test spec-modules san \
-        fuzz fuzz-targets fuzz-deps bench \
+        coverage fuzz fuzz-targets fuzz-deps bench \
         check check-now check-format check-tidy check-cppcheck \
         check-luacheck check-house format clean

@@ -13,7 +13,7 @@ describe("ca.ephemeral", function()
     assert.equal(root.subject_der, root.issuer_der)
     assert.equal("P-256", root:pkey().name)
     assert.equal(10 * 365 * 86400, root.not_after - root.not_before)
-    for _, part in ipairs({ "C=USA", "ST=WA", "L=Kirkland", "O=sigstore",
+    for _, part in ipairs({ "C=US", "ST=WA", "L=Kirkland", "O=sigstore",
                             "767 6th St S", "98033" }) do
       assert.matches(part, root.subject, 1, true)
     end

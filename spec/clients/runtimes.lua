@@ -40,6 +40,7 @@ local required = {
 }
 
 required.google, required.kms = required.python, required.python
+required.pkilint = required.python
 
 -- Packages of PyPI in an environment of their own.
 local function venv(name)
@@ -56,6 +57,7 @@ end
 local installers = {
   google = venv("google"),
   kms = venv("kms"),
+  pkilint = venv("pkilint"),
   python = venv("python"),
   node = [[
     mkdir -p BUILT/node && cp HERE/node/* BUILT/node/ && cd BUILT/node &&

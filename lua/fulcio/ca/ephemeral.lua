@@ -5,9 +5,10 @@ local software = require("fulcio.ca.software")
 
 local LIFETIME = 10 * 365 * 86400
 
--- The subject that Fulcio's own ephemeralca has.
+-- The subject that Fulcio's own ephemeralca has, but for its "USA": a
+-- country has two letters (X.520).
 local subject = {
-  { "C", "USA" }, { "ST", "WA" }, { "L", "Kirkland" },
+  { "C", "US" }, { "ST", "WA" }, { "L", "Kirkland" },
   { "street", "767 6th St S" }, { "postalCode", "98033" },
   { "O", "sigstore" },
 }
