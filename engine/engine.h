@@ -147,6 +147,8 @@ int secret_from(lua_State *L);
 void secret_open(lua_State *L);
 /* apart.c: the function system.apart. */
 int system_apart(lua_State *L);
+/* landlock.c: the function system.read_only. */
+int system_read_only(lua_State *L);
 /* Tells where the command line is, so that secrets can be wiped from it. */
 void system_argv(int argc, char **argv);
 

@@ -828,6 +828,13 @@ function engine.system.processors() end
 ---@return string? code "no_user" "denied" "failed"
 function engine.system.harden(options) end
 
+--- From now on this process, and what it starts, makes, changes and removes
+--- no file (Landlock); what is open stays so. After `harden`.
+---@return true|nil
+---@return string? message
+---@return string? code "unsupported" by this kernel
+function engine.system.read_only() end
+
 --- sd_notify: tells the service manager; does nothing without one.
 ---@param state string "READY=1"
 function engine.system.notify(state) end

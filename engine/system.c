@@ -364,6 +364,7 @@ int engine_open_system(lua_State *L) {
     {"harden", system_harden},
     {"notify", system_notify},
     {"apart", system_apart},
+    {"read_only", system_read_only},
     {NULL, NULL},
   };
   secret_open(L);

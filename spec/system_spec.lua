@@ -308,6 +308,24 @@ describe("system", function()
     end)
   end)
 
+  it("keeps a process from files for good, but for those that are open",
+  function()
+    local output = child((([[
+      assert(system.harden({}))
+      local open = assert(io.open("%s/open", "w"))
+      local ok, message, code = system.read_only()
+      if not ok then print(code) return end
+      print(open:write("x") and open:close())
+      print((io.open("%s/open", "a")), (io.open("%s/new", "w")))
+      print((os.remove("%s/open")), (system.mkdir("%s/d")))
+      print(io.open("%s/open"):read("a"))
+    ]]):gsub("%%s", directory)))
+    if output == "unsupported" then
+      return pending("this kernel has no Landlock")
+    end
+    assert.equal("true\nnil\tnil\nnil\tnil\nx", output)
+  end)
+
   it("tells the service manager, and does nothing without one", function()
     assert.equal("done", child("system.notify('READY=1') print('done')"))
     assert.equal("done", child("system.notify('READY=1') print('done')",

@@ -145,12 +145,23 @@ local function look_for_certificates(context)
   end, on_error)
 end
 
+-- A worker writes no file, the log's least of all. An HSM's module may have
+-- files of its own.
+local function confine(options)
+  if options.ca == "pkcs11ca" then return end
+  local ok, message = engine.system.read_only()
+  if not ok then
+    log.debug("workers are not kept from files", { error = message })
+  end
+end
+
 --- Answers until it is told to stop.
 function M.run(world, listeners)
   -- Requests leave garbage, the rest stays: collecting it half as often as
   -- usual costs little memory.
   collectgarbage("setpause", 400)
   world.ca:start()
+  confine(world.options)
   local context = M.context(world)
   serve(context, listeners.http, { tls = world.tls.http })
   if listeners.grpc ~= listeners.http then
