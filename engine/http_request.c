@@ -116,8 +116,10 @@ static void exchange_headers(lua_State *L, HttpExchange *exchange) {
     }
   }
   lua_pop(L, 1);
-  /* What curl would add by itself. */
-  add_header(L, exchange, "Expect:");
+  /* What curl would add by itself, but signs as if it were there. */
+  lua_getfield(L, 1, "aws_sigv4");
+  if (lua_isnil(L, -1)) add_header(L, exchange, "Expect:");
+  lua_pop(L, 1);
   if (!typed) add_header(L, exchange, "Content-Type:");
   curl_easy_setopt(exchange->easy, CURLOPT_HTTPHEADER, exchange->headers);
 }
