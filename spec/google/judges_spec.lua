@@ -16,7 +16,8 @@ describe("Google's own libraries", function()
 
   setup(function()
     log.open({ mode = "prod", write = function() end })
-    installed, missing = runtimes.install("google")
+    local done, why = runtimes.install("google")
+    installed, missing = done, why
     google = services.start()
   end)
 

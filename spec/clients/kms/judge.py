@@ -38,7 +38,7 @@ def azure(url):
     import hashlib
 
     from azure.core.credentials import AccessToken
-    from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+    from azure.core.pipeline.transport import RequestsTransport
     from azure.keyvault.keys import KeyClient
     from azure.keyvault.keys.crypto import CryptographyClient
     from azure.keyvault.keys.crypto import SignatureAlgorithm
@@ -47,25 +47,28 @@ def azure(url):
         def get_token(self, *scopes, **more):
             return AccessToken("azure-token", 4102444800)
 
-    # The library wants https and a challenge; the fake has neither.
-    class Plain(BearerTokenCredentialPolicy):
-        def on_request(self, request):
-            request.http_request.headers["Authorization"] = \
-                "Bearer azure-token"
+    class Plain(RequestsTransport):
+        """The library wants https, which the fake does not speak."""
 
-    more = {"authentication_policy": Plain(Known(), "x"),
-            "verify_challenge_resource": False, "api_version": "7.4"}
-    client = KeyClient(url, Known(), **more)
+        def send(self, request, **more):
+            url = request.url
+            request.url = url.replace("https://", "http://")
+            try:
+                return super().send(request, **more)
+            finally:
+                request.url = url
+
+    more = {"transport": Plain(), "verify_challenge_resource": False,
+            "api_version": "7.4"}
+    client = KeyClient(url.replace("http://", "https://"), Known(), **more)
     key = client.get_key("ca")
     versions = list(client.list_properties_of_key_versions("ca"))
     assert len(versions) == 2, versions
-    crypto = CryptographyClient(key, Known(), **more)
+    crypto = CryptographyClient(
+        key.id.replace("http://", "https://"), Known(), **more)
     digest = hashlib.sha256(b"text").digest()
-    made = crypto._client.sign(
-        key_name="ca", key_version=key.properties.version,
-        parameters=crypto._models.KeySignParameters(
-            algorithm=SignatureAlgorithm.es256, value=digest))
-    assert len(made.result) == 64, made
+    signature = crypto.sign(SignatureAlgorithm.es256, digest).signature
+    assert len(signature) == 64
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
@@ -73,8 +76,8 @@ def azure(url):
         int.from_bytes(key.key.x, "big"), int.from_bytes(key.key.y, "big"),
         ec.SECP256R1()).public_key()
     point.verify(utils.encode_dss_signature(
-        int.from_bytes(made.result[:32], "big"),
-        int.from_bytes(made.result[32:], "big")), digest,
+        int.from_bytes(signature[:32], "big"),
+        int.from_bytes(signature[32:], "big")), digest,
         ec.ECDSA(utils.Prehashed(hashes.SHA256())))
 
 

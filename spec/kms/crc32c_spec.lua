@@ -1,0 +1,10 @@
+local crc32c = require("fulcio.kms.crc32c")
+
+describe("kms.crc32c", function()
+  it("computes the published check values", function()
+    assert.equal(0xE3069283, crc32c.of("123456789"))
+    assert.equal(0, crc32c.of(""))
+    assert.equal(0x8A9136AA, crc32c.of(("\0"):rep(32)))
+    assert.equal(0x62A8AB43, crc32c.of(("\255"):rep(32)))
+  end)
+end)
