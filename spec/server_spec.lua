@@ -114,6 +114,61 @@ describe("server", function()
     assert.equal("*", response.headers["access-control-allow-origin"])
   end)
 
+  describe("request ID", function()
+    local function refused_with(id)
+      local response = ask("GET", "/ping", "", { ["x-request-id"] = id })
+      return assert(engine.claims.parse(lines[#lines])).request_id,
+        response.headers["x-request-id"]
+    end
+
+    it("is the client's, in the log and in a refusal", function()
+      assert.same({ "a-1", "a-1" }, { refused_with("a-1") })
+      local longest = ("x"):rep(128)
+      assert.same({ longest, longest }, { refused_with(longest) })
+    end)
+
+    it("is ours when there is none, or none to repeat", function()
+      local seen = {}
+      for _, id in ipairs({ ("x"):rep(129), "", "a b", "a\nb", "\195\188" }) do
+        local logged, told = refused_with(id)
+        assert.equal(logged, told)
+        assert.matches("^[%w+/]+%-%d+$", logged)
+        assert.is_nil(seen[logged])
+        seen[logged] = true
+      end
+      assert.is_nil(seen[refused_with()])
+    end)
+
+    it("is in the lines of a request that is granted", function()
+      local response = ask("POST", "/api/v2/signingCert",
+        world:v2((world:asked())), { ["x-request-id"] = "good" })
+      assert.equal(200, response.status)
+      assert.is_nil(response.headers["x-request-id"])
+      assert.equal("good",
+                   assert(engine.claims.parse(lines[#lines])).request_id)
+    end)
+
+    it("is never a token in the log", function()
+      assert.equal("(not logged)", (refused_with(world:token():sub(1, 100))))
+    end)
+
+    it("ends with the request", function()
+      refused_with("a")
+      log.info("something else")
+      assert.is_nil(assert(engine.claims.parse(lines[#lines])).request_id)
+    end)
+
+    it("is each coroutine's own", function()
+      log.begin("outer")
+      coroutine.wrap(function()
+        assert.is_nil(log.current())
+        refused_with("inner")
+      end)()
+      assert.equal("outer", log.current())
+      log.begin(nil)
+    end)
+  end)
+
   it("logs a refusal with its details, the client hears none", function()
     local response = ask("POST", "/api/v2/signingCert", world:v2(
       (world:asked({ token = world:token({ aud = "other" }) }))))

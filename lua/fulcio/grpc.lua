@@ -115,8 +115,11 @@ local function before_deadline(seconds, call)
   if not seconds then return call() end
   local done = engine.server.signal()
   local result
+  local id = log.current()
   engine.server.spawn(function()
+    log.begin(id)
     result = call()
+    log.begin(nil)
     done:wake()
   end)
   if not result and not done:wait(seconds) and not result then

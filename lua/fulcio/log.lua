@@ -109,12 +109,36 @@ local function line(level, event, fields)
   return table.concat(out)
 end
 
+-- The request that a coroutine is busy with: its ID.
+local requests = setmetatable({}, { __mode = "k" })
+
+local function here()
+  return coroutine.running() or requests -- Lua 5.1: nil in the main one
+end
+
 local function say(level, event, fields)
   if levels[level] < threshold then return end
+  local id = requests[here()]
+  if id then
+    local all = { request_id = id }
+    for name, value in pairs(fields or {}) do all[name] = value end
+    fields = all
+  end
   write(line(level, event, fields or {}))
 end
 
 local M = {}
+
+--- Names the request whose lines this coroutine writes from now on; nil:
+--- none.
+function M.begin(id)
+  requests[here()] = id
+end
+
+--- The ID of the request that this coroutine is busy with.
+function M.current()
+  return requests[here()]
+end
 
 --- Chooses how to log. `mode`: "prod" (JSON, standard error, from info) or
 --- "dev" (text, standard output, from debug). `write` takes the lines

@@ -52,16 +52,50 @@ local function caught(value)
     log = { trace = debug.traceback(tostring(value), 2) } })
 end
 
+local MAX_ID = 128
+local prefix, count = nil, 0
+
+-- What the client calls its request, or a name of ours.
+local function id_of(request)
+  local given = request.headers["x-request-id"]
+  if given and #given <= MAX_ID and given:find("^[\33-\126]+$") then
+    return given
+  end
+  prefix = prefix or engine.bytes.base64(engine.bytes.random(6))
+  count = count + 1
+  return ("%s-%d"):format(prefix, count)
+end
+
+-- A refused client may say which of its requests it was.
+local function told(response)
+  response.headers["x-request-id"] = log.current()
+  return response
+end
+
 local M = {}
 
 --- Paths whose requests are read and answered bit by bit.
 M.streams = grpc.streams(services)
+
+-- A stream is answered later, by whatever coroutine.
+local function under_name(id, stream)
+  return function(write)
+    log.begin(id)
+    local trailers = stream(write)
+    log.begin(nil)
+    return trailers
+  end
+end
 
 local function call(request, context)
   local response, refused = grpc.handle(services, request, context)
   if refused then
     log.refused(refused, { path = request.path, peer = request.peer })
     metrics.refused(refused)
+    told(response)
+  end
+  if response.stream then
+    response.stream = under_name(log.current(), response.stream)
   end
   if services[request.path] then
     metrics.called(request.path, refused and refused.grpc or 0)
@@ -69,23 +103,30 @@ local function call(request, context)
   return response
 end
 
---- The response to a request: { method, path, headers, body, peer, id }.
---- `context` is what requests share: ca, log (nil: none), policies,
---- issuers, algorithms. Never throws.
-function M.handle(request, context)
-  if grpc.is_call(request) then return call(request, context) end
-  local preflight = cors.preflight(request)
-  if preflight then return preflight end
+local function answer(request, context)
   local at, code = monotonic(), 0
   local ok, response = xpcall(dispatch, caught, request, context)
   if not ok then
     log.refused(response, { path = request.path, peer = request.peer })
     metrics.refused(response)
-    code, response = response.grpc, reply.refusal(response)
+    code, response = response.grpc, told(reply.refusal(response))
   end
   metrics.served(request.method, response.status, monotonic() - at)
   if calls[request.path] then metrics.called(calls[request.path], code) end
   return cors.apply(request, response)
+end
+
+--- The response to a request: { method, path, headers, body, peer, id }.
+--- `context` is what requests share: ca, log (nil: none), policies,
+--- issuers, algorithms. Never throws.
+function M.handle(request, context)
+  local preflight = cors.preflight(request)
+  if preflight then return preflight end
+  log.begin(id_of(request))
+  local act = grpc.is_call(request) and call or answer
+  local response = act(request, context)
+  log.begin(nil)
+  return response
 end
 
 --- The answer of the protocol layer itself, which has only a status;
