@@ -48,6 +48,7 @@ struct Stream {
   size_t head_size, head_room;   /* of request->head */
   int field_room;                /* of request->fields */
   Field method, path, authority; /* in head */
+  size_t discarded;              /* of a body that is refused */
   bool headed;                   /* the head is complete */
   bool whole;                    /* nothing more comes */
   bool begun;                    /* the answer is */

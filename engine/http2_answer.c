@@ -8,7 +8,6 @@
 
 /* ":status", "date" and "content-length" come besides the handler's. */
 #define OWN_FIELDS 3
-#define LEAVING_SECONDS 1 /* for a peer to end what was answered already */
 
 /* The peer has this long to take a part of what is sent. */
 static void answer_expect(Stream *stream) {
@@ -196,18 +195,16 @@ void answer_finish(Request *request) {
 }
 
 /* nghttp2_on_frame_send_callback: who was answered need not send on (RFC
-** 9113 section 8.1). A reset at once would make some lose the answer. */
+** 9113 section 8.1). gRPC's clients wait for that. */
 int answer_sent(nghttp2_session *h2, const nghttp2_frame *frame,
                 void *context) {
-  Session *session = context;
+  (void)context;
   if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
       (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
     return 0;
   Stream *stream =
     nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
   if (stream == NULL || stream->whole) return 0;
-  stream->sent = true;
-  stream->due = loop_clock() + LEAVING_SECONDS;
-  session_expect(session, stream->due);
-  return 0;
+  return nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, stream->id,
+                                   NGHTTP2_NO_ERROR);
 }

@@ -8,6 +8,9 @@
 #define FIELD_OVERHEAD 32
 /* A header list so long was made small to become large here. */
 #define MAX_LISTED (256u << 10)
+/* So much of a body that is too long is read all the same: many clients
+** hear an answer only when they have sent it. */
+#define MAX_DISCARDED (1u << 20)
 #define HEAD_ROOM 1024
 #define FIELD_ROOM 16
 
@@ -249,7 +252,10 @@ static void stream_headed(Stream *stream) {
     else
       status = 503;
   }
-  if (status != 0) stream_refuse(stream, status);
+  if (status == 413)
+    stream->refused = status;
+  else if (status != 0)
+    stream_refuse(stream, status);
 }
 
 static void stream_whole(Stream *stream) {
@@ -257,6 +263,10 @@ static void stream_whole(Stream *stream) {
   stream->whole = true;
   flood_request(&stream->session->flood);
   if (request == NULL) return;
+  if (stream->refused != 0) {
+    stream_refuse(stream, stream->refused);
+    return;
+  }
   if (request->streaming) {
     stream_tell_end(&stream->reader);
     return;
@@ -271,6 +281,15 @@ void stream_frame(Stream *stream, const nghttp2_frame *frame) {
   if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) stream_whole(stream);
 }
 
+/* Of a body that is refused. */
+static void stream_discard(Stream *stream, size_t size) {
+  stream->discarded += size;
+  if (stream->discarded > MAX_DISCARDED)
+    stream_refuse(stream, stream->refused);
+  else
+    nghttp2_session_consume_stream(stream->session->h2, stream->id, size);
+}
+
 /* nghttp2_on_data_chunk_recv_callback. The connection's window opens at
 ** once, so that no stream stops another; a stream's own when its body is
 ** read. */
@@ -280,6 +299,10 @@ int stream_data(nghttp2_session *h2, uint8_t flags, int32_t id,
   Stream *stream = stream_of(h2, id);
   nghttp2_session_consume_connection(h2, size);
   if (stream == NULL || stream->request == NULL) return 0;
+  if (stream->refused != 0) {
+    stream_discard(stream, size);
+    return 0;
+  }
   if (stream->reader != NULL) {
     stream->due = 0;
     lua_pushlstring(stream->reader, (const char *)data, size);
@@ -291,10 +314,13 @@ int stream_data(nghttp2_session *h2, uint8_t flags, int32_t id,
   if (status != 0 && stream->request->streaming)
     return nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id,
                                      NGHTTP2_ENHANCE_YOUR_CALM);
-  if (status != 0)
-    stream_refuse(stream, status);
-  else if (!stream->request->streaming)
+  if (status != 0) {
+    request_drop_body(stream->request);
+    stream->refused = status;
+    stream_discard(stream, size);
+  } else if (!stream->request->streaming) {
     nghttp2_session_consume_stream(h2, id, size);
+  }
   return 0;
 }
 
@@ -331,10 +357,9 @@ void stream_late(Stream *stream) {
     stream->session->flood.exceeded = true;
   } else if (!stream->whole && !stream->begun && stream->request != NULL &&
              !stream->request->streaming) {
-    stream_refuse(stream, 408);
+    stream_refuse(stream, stream->refused != 0 ? stream->refused : 408);
   } else {
     nghttp2_submit_rst_stream(stream->session->h2, NGHTTP2_FLAG_NONE,
-                              stream->id,
-                              stream->sent ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+                              stream->id, NGHTTP2_CANCEL);
   }
 }

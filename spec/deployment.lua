@@ -57,7 +57,8 @@ local function command(self)
     "--fileca-key", self.directory .. "/ca/key.pem",
     "--policies", self.directory .. "/policies",
     "--data-dir", self.directory .. "/data",
-    "--host", "127.0.0.1", "--grpc-host", "127.0.0.1", "--grpc-port", "0",
+    "--host", "127.0.0.1", "--grpc-host", "127.0.0.1",
+    "--grpc-port", ("%d"):format(self.ports.grpc),
     "--port", ("%d"):format(self.ports.http),
     "--metrics-port", ("%d"):format(self.ports.metrics),
     "--ctlog-port", ("%d"):format(self.ports.ctlog) }
@@ -109,7 +110,7 @@ end
 --- a list for `fulcio serve`.
 function deployment.start(options)
   local self = setmetatable({ flags = options.flags or {},
-    ports = { http = free_port(), metrics = free_port(),
+    ports = { http = free_port(), grpc = free_port(), metrics = free_port(),
               ctlog = free_port() } }, Deployment)
   self.directory = process.directory()
   deployment.run({ deployment.program, "run", "examples/authority.lua",

@@ -69,6 +69,21 @@ local function wire_cases()
   return list
 end
 
+local function grpc_cases()
+  local list = { "TLS 1.3 is preferred, and h2", "TLS 1.2 will do",
+    "TLS 1.1 will not", "no TLS is refused", "no common protocol is refused",
+    "a bad pair leaves the old", "a new pair for new connections" }
+  for _, name in ipairs({ "v2, key", "v2, request", "v2, token as metadata",
+    "v1, key", "v1, roots", "trust bundle", "configuration",
+    "a refusal and its reason", "an unknown method", "a message too large",
+    "a deadline", "200 calls at once", "health", "health, watched",
+    "reflection" }) do
+    list[#list + 1] = name .. " over TLS"
+    list[#list + 1] = name .. " on the HTTP port"
+  end
+  return list
+end
+
 local BUILT = runtimes.built
 local PYTHON = BUILT .. "/python/bin/python spec/clients/python/"
 
@@ -85,6 +100,8 @@ local clients = {
       "hears that the audience is wrong" }) },
   { name = "sigstore-go", needs = { "go" }, command = BUILT .. "/sigstore-go",
     cases = go_cases() },
+  { name = "grpc-go", needs = { "go" }, command = BUILT .. "/grpc",
+    cases = grpc_cases() },
 }
 
 describe("A real client", function()

@@ -162,6 +162,9 @@ local function write_scene(scene)
   end
   local told = {
     fulcio = scene.fulcio, issuer = scene.issuer, log = scene.log,
+    grpc = ("127.0.0.1:%d"):format(scene.ports.grpc),
+    tls_certificate = scene.tls .. "/chain.pem",
+    tls_key = scene.tls .. "/key.pem",
     standin = scene.facts.url, identities = scenes.identities,
     root = directory .. "/ca/root.pem",
     log_key = directory .. "/data/ctlog.pub.pem",
@@ -176,9 +179,25 @@ local function certificates(path)
   return assert(engine.x509.parse(deployment.read(path)))
 end
 
+-- A directory with a certificate for this machine and its key, for the gRPC
+-- port.
+local function tls_files()
+  local directory = process.directory()
+  local make = [[openssl req -x509 -newkey ec -nodes -subj /CN=localhost \
+    -pkeyopt ec_paramgen_curve:P-256 -days 2 \
+    -addext subjectAltName=IP:127.0.0.1,DNS:localhost \
+    -keyout DIR/key.pem -out DIR/chain.pem 2>/dev/null]]
+  deployment.run({ "sh", "-c", (make:gsub("DIR", directory)) })
+  return directory
+end
+
 --- Starts all of it; `file` is what a driver reads.
 function scenes.start(standin_program)
-  local scene = deployment.start({ policies = policies })
+  local tls = tls_files()
+  local scene = deployment.start({ policies = policies, flags = {
+    "--grpc-tls-certificate", tls .. "/chain.pem",
+    "--grpc-tls-key", tls .. "/key.pem" } })
+  scene.tls = tls
   scene.standin, scene.facts = start_standin(standin_program)
   local directory = scene.directory
   deployment.run({ deployment.program, "run", "examples/authority.lua",
@@ -194,6 +213,7 @@ end
 --- Ends all of it; true when the CA went by itself.
 function scenes.stop(scene)
   if scene.standin then scene.standin:stop() end
+  os.execute("rm -rf " .. scene.tls)
   return scene:stop()
 end
 
