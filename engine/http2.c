@@ -11,7 +11,8 @@
 #define MAX_STREAMS 100
 #define MAX_ACKS 256 /* of PING and SETTINGS, not yet sent */
 #define MAX_CONTINUATIONS 8
-#define PARTING_SECONDS 1 /* from the first GOAWAY to the final one */
+/* From the first GOAWAY to the final one, for a peer that answers no PING. */
+#define PARTING_SECONDS 3
 #define TEXT_SIZE (1 << 17)
 
 static struct {

@@ -65,7 +65,8 @@ local installers = {
       { npm ci --silent --no-audit --no-fund &&
         cp package-lock.json installed; }; }]],
   go = [[
-    bin=$PWD/BUILT && cd HERE && go build -o "$bin/" ./...]],
+    bin=$PWD/BUILT && cd HERE && go build -o "$bin/" ./... &&
+    GOBIN="$bin" go install tool]],
 }
 
 --- Installs what a runtime needs: true, or nil and why it cannot be.
