@@ -15,6 +15,7 @@
 struct Channel {
   SSL *ssl;
   struct evbuffer *input; /* decrypted */
+  bool broken;
 };
 
 /* Records that one call into OpenSSL made, sent after it. */
@@ -116,6 +117,7 @@ bool channel_read(Connection *connection, size_t room) {
   if (!text_send(connection)) return false;
   if (error == SSL_ERROR_ZERO_RETURN) connection->ended = true;
   if (error == SSL_ERROR_SSL || error == SSL_ERROR_SYSCALL) {
+    channel->broken = true;
     connection_close(connection);
     return false;
   }
@@ -150,7 +152,7 @@ bool channel_send(Connection *connection, Slice head, Slice body) {
 
 void channel_end(Connection *connection) {
   Channel *channel = connection->channel;
-  if (!SSL_is_init_finished(channel->ssl)) return;
+  if (channel->broken || !SSL_is_init_finished(channel->ssl)) return;
   ERR_clear_error();
   SSL_shutdown(channel->ssl);
   ERR_clear_error();

@@ -39,7 +39,10 @@ void connection_close(Connection *connection) {
   connection_pin(connection);
   connection_wait(connection, NULL);
   if (connection->protocol != NULL) connection->protocol->leave(connection);
-  if (connection->channel != NULL) channel_free(connection->channel);
+  if (connection->channel != NULL) {
+    if (!connection->leaving) channel_end(connection);
+    channel_free(connection->channel);
+  }
   bufferevent_free(connection->stream);
   shared_connections(-1);
   loop_hold(-1);
@@ -96,7 +99,7 @@ static bool connection_moves(Connection *connection) {
 void connection_expire(Connection *connection) {
   const Protocol *protocol = connection->protocol;
   if (connection_moves(connection)) return;
-  if (protocol != NULL && protocol->expire != NULL && !connection->leaving)
+  if (!connection->leaving && protocol != NULL && protocol->expire != NULL)
     protocol->expire(connection);
   else
     connection_close(connection);
