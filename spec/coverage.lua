@@ -59,7 +59,9 @@ local function code_lines(path)
   local found = {}
   for _, line in ipairs(lines_of("luac5.4 -l -p " .. path)) do
     local number = tonumber(line:match("^%s+%d+%s+%[(%d+)%]"))
-    if number and not source[number]:find("^%s*end[%s,)]*$") then
+    local text = number and source[number]
+    if text and not text:find("^%s*end[%s,)]*$")
+       and not text:find("^[%s})]*$") and not text:find("^%-%-") then
       found[number] = true
     end
   end
@@ -122,6 +124,7 @@ end
 
 -- A hook is one coroutine's: each new one gets it too.
 local function counted(run)
+  if type(run) ~= "function" then return run end
   return function(...)
     debug.sethook(on_line, "l")
     return run(...)
@@ -133,7 +136,7 @@ rawset(coroutine, "create", function(run) return create(counted(run)) end)
 rawset(coroutine, "wrap", function(run) return wrap(counted(run)) end)
 local engine = require("fulcio.engine")
 local spawn = engine.server.spawn
-function engine.server.spawn(run) return spawn(counted(run)) end
+function engine.server.spawn(run, ...) return spawn(counted(run), ...) end
 debug.sethook(on_line, "l")
 
 require("busted").subscribe({ "suite", "end" }, function()
