@@ -7,6 +7,7 @@
 #            (DATA=build/serve keeps its keys; PORT, ISSUER_PORT, LOG_PORT)
 #   test     every spec, the real clients among them
 #   check    format, lint, lengths, documentation, links
+#   kryoptic a PKCS#11 module that the specs then use, too: minutes
 #   san      the specs under AddressSanitizer and UBSan
 #   coverage lines of the signing path that no spec runs
 #   fuzz     every fuzzing target for SECONDS (60) each (TARGETS)
@@ -28,6 +29,7 @@ FLAGS   = $(WARN) -D_GNU_SOURCE -fPIC $(HARDEN) -Iengine \
           $(shell pkg-config --cflags $(LIBRARIES)) $(CFLAGS)
 LIBS    = $(filter-out -llua%,$(shell pkg-config --libs $(LIBRARIES))) -ldl
 RELRO  := -Wl,-z,relro,-z,now
+, := ,
 # Debian's folders for Lua modules, the only ones the program looks in
 # besides its own.
 PLACES  = -DLUA_MODULES='"$(shell pkg-config --variable=INSTALL_LMOD \
@@ -63,8 +65,12 @@ $(BUILD)/engine.so: $(OBJECTS)
 	mkdir -p $(BUILD)/module/fulcio
 	ln -sf ../../engine.so $(BUILD)/module/fulcio/engine.so
 
+# What specs look up in the program. Nothing more: a PKCS#11 module that has
+# a function of the same name would call ours.
+EXPORTED := $(patsubst %,-Wl$(,)--export-dynamic-symbol=%,pkey_push pkey_check)
+
 $(BUILD)/fulcio: $(BUILD)/main.o $(OBJECTS)
-	$(CC) -pie -rdynamic $(RELRO) $(CFLAGS) $^ $(LIBS) -llua$(LUA) -o $@
+	$(CC) -pie $(EXPORTED) $(RELRO) $(CFLAGS) $^ $(LIBS) -llua$(LUA) -o $@
 
 # With `make -j deps all` the packages come first.
 $(BUILD): | $(filter deps,$(MAKECMDGOALS))
@@ -82,9 +88,9 @@ DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
         liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev \
         libpcre2-dev libsqlite3-dev \
         libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
-TEST_DEPS := curl lua5.4 lua-busted libnss3-tools opensc openssl \
-             p11-kit p11-kit-modules \
-             procps python3-venv softhsm2
+TEST_DEPS := curl dbus lua5.4 lua-busted libnss3-tools libtpm2-pkcs11-1 \
+             libtss2-tcti-tabrmd0 opensc openssl p11-kit p11-kit-modules \
+             procps python3-venv softhsm2 swtpm tpm2-abrmd valgrind
 FUZZ_DEPS := clang-14 libclang-rt-14-dev llvm-14
 CHECK_DEPS := clang-format-14 clang-tidy-14 cppcheck lua5.4 lua-check
 
@@ -135,6 +141,19 @@ install: all
 $(BUILD)/hsm_shim.so: spec/hsm/shim.c | $(BUILD)
 	$(CC) $(WARN) -D_GNU_SOURCE -fPIC -O2 -shared $(RELRO) \
 	  $(shell pkg-config --cflags p11-kit-1) $< -ldl -o $@
+
+# Kryoptic, another PKCS#11 module for specs, from crates.io: with a Rust of
+# one's own. Minutes; without it its specs are skipped.
+KRYOPTIC := $(BUILD)/kryoptic/release/libkryoptic_module.so
+kryoptic: $(KRYOPTIC)
+$(KRYOPTIC): spec/hsm/kryoptic/Cargo.toml spec/hsm/kryoptic/module.rs
+	$(call packages,libclang1-14 libsqlite3-dev libssl-dev)
+	mkdir -p $(BUILD)/kryoptic/clang
+	ln -sf /usr/lib/llvm-14/lib/libclang.so.1 \
+	  $(BUILD)/kryoptic/clang/libclang.so
+	LIBCLANG_PATH=$(abspath $(BUILD))/kryoptic/clang \
+	  CARGO_TARGET_DIR=$(BUILD)/kryoptic cargo build -q --release \
+	  --locked --manifest-path $<
 
 # Specs ----------------------------------------------------------------
 
@@ -254,6 +273,6 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all serve install deps test-deps check-deps test spec-modules san \
-        coverage fuzz fuzz-targets fuzz-deps bench \
+        coverage fuzz fuzz-targets fuzz-deps kryoptic bench \
         check check-now check-format check-tidy check-cppcheck \
         check-luacheck check-house format clean

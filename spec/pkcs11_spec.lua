@@ -35,20 +35,30 @@ describe("pkcs11", function()
   end
 
   describe("through another module", function()
-    local other
-    after_each(function() other:remove() end)
-
-    for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
-      it("signs with " .. algorithm .. " by p11-kit's remote", function()
-        other = hsm.new()
+    local others = {
+      ["p11-kit's remote"] = function()
+        local other = hsm.new()
         other:serve()
-        assert.equal(algorithm, other:lua(ROUND:format(algorithm)))
-      end)
+        return other
+      end,
+      ["NSS softokn"] = hsm.nss,
+      Kryoptic = hsm.kryoptic,
+      ["a TPM"] = hsm.tpm,
+    }
+    local other
+    after_each(function()
+      if other then other:remove() end
+    end)
 
-      it("signs with " .. algorithm .. " by NSS softokn", function()
-        other = hsm.nss()
-        assert.equal(algorithm, other:lua(ROUND:format(algorithm)))
-      end)
+    for name, make in pairs(others) do
+      for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
+        it(("signs with %s by %s"):format(algorithm, name), function()
+          local why
+          other, why = make()
+          if not other then pending(why) end
+          assert.equal(algorithm, other:lua(ROUND:format(algorithm)))
+        end)
+      end
     end
   end)
 

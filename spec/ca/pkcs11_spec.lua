@@ -33,8 +33,9 @@ describe("ca.pkcs11", function()
   local function configure(more)
     local path = token.directory .. "/crypto11.conf"
     local file = assert(io.open(path, "w"))
-    file:write(('{"Path":"%s","TokenLabel":"spec","Pin":"%s"%s}')
-      :format(token.module, hsm.pin, more or ""))
+    file:write(('{"Path":"%s","TokenLabel":"%s","Pin":"%s"%s}')
+      :format(token.module, token.label or "spec", hsm.pin, more or
+        token.init and ',"Init":"' .. token.init .. '"' or ""))
     file:close()
     return path
   end
@@ -105,6 +106,22 @@ describe("ca.pkcs11", function()
       serve()
       verified(certificate(), root)
       assert.equal(200, program.get(urls.http .. "/healthz").status)
+    end)
+  end
+
+  for name, make in pairs({ ["NSS softokn"] = hsm.nss,
+                            Kryoptic = hsm.kryoptic, ["a TPM"] = hsm.tpm }) do
+    it("issues with a key in " .. name, function()
+      local other, why = make()
+      if not other then pending(why) end
+      os.execute(("cp -r %s/policies %s"):format(token.directory,
+                                                  other.directory))
+      os.execute("rm -rf " .. token.directory)
+      token = other
+      local root = createca({ "--generate-key", "P-384",
+                              "--hsm-caroot-id", "99" })
+      serve()
+      for _ = 1, 4 do verified(certificate(), root) end
     end)
   end
 

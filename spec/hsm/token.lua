@@ -13,7 +13,7 @@ M.softhsm = "/usr/lib/softhsm/libsofthsm2.so"
 M.remote = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 --- The module that behaves as other vendors' do.
 M.shim = (os.getenv("BUILD") or "build") .. "/hsm_shim.so"
-M.pin = "1234567"
+M.pin = "12345678"
 
 -- Modules leak by themselves (SoftHSM 37 bytes an EdDSA signature, NSS its
 -- tables), and are gone when the sanitizer looks who it was.
@@ -134,6 +134,86 @@ function M.nss()
     :format(directory, directory))
   assert(ok, output)
   return self
+end
+
+-- Why a spec cannot have a module: nil when all files are there.
+local function missing(files, remedy)
+  for _, path in ipairs(files) do
+    local file = io.open(path)
+    if not file then return ("%s is not there: %s"):format(path, remedy) end
+    file:close()
+  end
+end
+
+-- Makes the token "spec" of the module in its first slot.
+local function initialize(self)
+  local tool = "pkcs11-tool --module " .. quoted(self.module)
+  local output, ok = self:shell("{ " .. tool .. " --slot-index 0 --init-token"
+    .. " --label spec --so-pin 00000000 && " .. tool .. " --token-label spec"
+    .. " --login --login-type so --so-pin 00000000 --init-pin --pin "
+    .. M.pin .. "; }")
+  assert(ok, output)
+  return self
+end
+
+--- A token of Kryoptic, where `make kryoptic` was done; nil and why not.
+function M.kryoptic()
+  local module = (os.getenv("BUILD") or "build")
+    .. "/kryoptic/release/libkryoptic_module.so"
+  local why = missing({ module }, "make kryoptic")
+  if why then return nil, why end
+  local directory = process.directory()
+  write(directory .. "/kryoptic.conf", ('[[slots]]\nslot = 0\n'
+    .. 'dbtype = "sqlite"\ndbargs = "%s/token.sql"\n'):format(directory))
+  return initialize(setmetatable({
+    directory = directory, module = module, processes = {},
+    environment = { KRYOPTIC_CONF = directory .. "/kryoptic.conf",
+                    XDG_RUNTIME_DIR = directory },
+  }, Token))
+end
+
+-- A TPM in software, and the broker that shares it, on a bus of its own.
+local function start_tpm(self)
+  local directory = self.directory
+  assert(os.execute(("mkdir %s/tpm %s/store"):format(directory, directory)))
+  local bus = keep(self, process.start({ "dbus-daemon", "--session", "--nofork",
+                              "--print-address" }))
+  local socket = directory .. "/tpm.sock"
+  local tpm = keep(self, process.start({ "swtpm", "socket", "--tpm2", "--tpmstate",
+    "dir=" .. directory .. "/tpm", "--server", "type=unixio,path=" .. socket,
+    "--ctrl", "type=unixio,path=" .. socket .. ".ctrl", "--flags",
+    "not-need-init", "--log", "file=-,level=1" }))
+  self.environment = {
+    DBUS_SESSION_BUS_ADDRESS = bus:wait_for("(unix:%S+)"),
+    TPM2_PKCS11_STORE = directory .. "/store",
+    TPM2_PKCS11_TCTI = "tabrmd:bus_type=session",
+    XDG_RUNTIME_DIR = directory, TSS2_LOG = "all+none",
+  }
+  assert(os.execute(("for i in $(seq 100); do test -S %s && exit;"
+    .. " sleep 0.05; done; exit 1"):format(socket)), tpm:output())
+  keep(self, process.start({ "tpm2-abrmd", "--session", "--allow-root",
+    "--tcti=swtpm:path=" .. socket }, self.environment))
+end
+
+--- A token in a software TPM; nil and why not.
+function M.tpm()
+  local libraries = "/usr/lib/x86_64-linux-gnu/"
+  local module = libraries .. "libtpm2_pkcs11.so.1"
+  local why = missing({ "/usr/bin/swtpm", "/usr/sbin/tpm2-abrmd", module,
+    "/usr/bin/dbus-daemon", libraries .. "libtss2-tcti-tabrmd.so.0" },
+    "apt-get install swtpm tpm2-abrmd libtpm2-pkcs11-1 dbus"
+    .. " libtss2-tcti-tabrmd0")
+  if why then return nil, why end
+  local directory = process.directory()
+  local self = setmetatable({ directory = directory, module = module,
+    processes = {} }, Token)
+  start_tpm(self)
+  for _ = 1, 100 do
+    local _, up = self:shell("pkcs11-tool -L --module " .. module)
+    if up then break end
+    os.execute("sleep 0.1")
+  end
+  return initialize(self)
 end
 
 --- Serves the token over a socket, and uses it through that. Returns the
