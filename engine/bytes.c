@@ -11,9 +11,16 @@ Slice engine_slice(lua_State *L, int index) {
   return slice;
 }
 
+void *engine_room(lua_State *L, Room *room, size_t size) {
+  if (size > sizeof room->few) return lua_newuserdata(L, size);
+  lua_pushnil(L);
+  return room->few;
+}
+
 static int push_base64(lua_State *L, bool web) {
+  Room room;
   Slice bytes = engine_slice(L, 1);
-  char *text = lua_newuserdata(L, (bytes.size + 2) / 3 * 4 + 1);
+  char *text = engine_room(L, &room, (bytes.size + 2) / 3 * 4);
   lua_pushlstring(L, text, base64_encode(bytes, web, text));
   return 1;
 }
@@ -32,7 +39,8 @@ static int bytes_base64url(lua_State *L) {
 static int bytes_unbase64(lua_State *L) {
   Slice text = engine_slice(L, 1);
   unsigned allow = BASE64_STANDARD | BASE64_WEB | BASE64_PADDING;
-  unsigned char *bytes = lua_newuserdata(L, text.size / 4 * 3 + 3);
+  Room room;
+  unsigned char *bytes = engine_room(L, &room, text.size / 4 * 3 + 3);
   size_t size;
   if (!base64_decode(text, allow, bytes, &size))
     return engine_fail(L, "bad_base64", "not base64");
@@ -42,7 +50,8 @@ static int bytes_unbase64(lua_State *L) {
 
 void engine_push_hex(lua_State *L, Slice bytes) {
   static const char digits[] = "0123456789abcdef";
-  char *text = lua_newuserdata(L, bytes.size * 2 + 1);
+  Room room;
+  char *text = engine_room(L, &room, bytes.size * 2);
   for (size_t i = 0; i < bytes.size; i++) {
     text[2 * i] = digits[bytes.data[i] >> 4];
     text[2 * i + 1] = digits[bytes.data[i] & 15];
@@ -126,6 +135,67 @@ bool engine_is_utf8(Slice text) {
   return true;
 }
 
+/* Characters that end a string or a line, or control a terminal. */
+static char *put_escaped(char *at, unsigned c) {
+  static const char digits[] = "0123456789abcdef";
+  static const char from[] = "\"\\\n\r\t", to[] = "\"\\nrt";
+  const char *found = c == 0 ? NULL : strchr(from, (int)c);
+  *at++ = '\\';
+  if (found != NULL) {
+    *at++ = to[found - from];
+    return at;
+  }
+  memcpy(at, "u00", 3);
+  at[3] = digits[c >> 4];
+  at[4] = digits[c & 15];
+  return at + 5;
+}
+
+static bool is_plain(unsigned char c) {
+  return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* What put_json needs at most. */
+static size_t json_room(Slice text) {
+  size_t room = text.size + 2;
+  for (size_t i = 0; i < text.size; i++) room += is_plain(text.data[i]) ? 0 : 5;
+  return room;
+}
+
+/* The end of what it wrote; NULL: the text is not UTF-8. */
+static char *put_json(char *out, Slice text) {
+  const unsigned char *at = text.data, *end = at + text.size;
+  while (at < end) {
+    const unsigned char *start = at;
+    while (at < end && is_plain(*at)) at++;
+    memcpy(out, start, (size_t)(at - start));
+    out += at - start;
+    if (at == end) break;
+    size_t length = *at < 0x80 ? 1 : utf8_length(at, (size_t)(end - at));
+    if (length == 0) return NULL;
+    if (length == 1 || (*at == 0xc2 && at[1] < 0xa0)) {
+      out = put_escaped(out, at[length - 1]);
+    } else {
+      memcpy(out, at, length);
+      out += length;
+    }
+    at += length;
+  }
+  return out;
+}
+
+/* bytes.json(text) --> JSON string | nil, message, "bad_utf8" */
+static int bytes_json(lua_State *L) {
+  Room room;
+  Slice text = engine_slice(L, 1);
+  char *out = engine_room(L, &room, json_room(text));
+  char *end = put_json(out + 1, text);
+  if (end == NULL) return engine_fail(L, "bad_utf8", "text is not UTF-8");
+  *out = *end++ = '"';
+  lua_pushlstring(L, out, (size_t)(end - out));
+  return 1;
+}
+
 /* bytes.is_utf8(text) --> boolean */
 static int bytes_is_utf8(lua_State *L) {
   lua_pushboolean(L, engine_is_utf8(engine_slice(L, 1)));
@@ -133,15 +203,11 @@ static int bytes_is_utf8(lua_State *L) {
 }
 
 static const luaL_Reg BYTES[] = {
-  {"base64", bytes_base64},
-  {"base64url", bytes_base64url},
-  {"hex", bytes_hex},
-  {"is_utf8", bytes_is_utf8},
-  {"digest", bytes_digest},
-  {"random", bytes_random},
-  {"sha256", bytes_sha256},
-  {"unbase64", bytes_unbase64},
-  {NULL, NULL},
+  {"base64", bytes_base64},     {"base64url", bytes_base64url},
+  {"hex", bytes_hex},           {"is_utf8", bytes_is_utf8},
+  {"json", bytes_json},         {"digest", bytes_digest},
+  {"random", bytes_random},     {"sha256", bytes_sha256},
+  {"unbase64", bytes_unbase64}, {NULL, NULL},
 };
 
 int engine_open_bytes(lua_State *L) {

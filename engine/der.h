@@ -50,10 +50,14 @@ unsigned char *der_header(unsigned char *at, unsigned tag, size_t content);
 typedef struct DerWriter {
   unsigned char *base;
   size_t capacity, start;
+  int place; /* on the stack */
+  unsigned char room[];
 } DerWriter;
 
-/* Pushes a writer that Lua collects. Writing throws when memory ends. */
-DerWriter *der_writer_push(lua_State *L);
+/* Pushes a writer that Lua collects, with room for so many bytes; it grows
+** while it stays in its place on the stack. Writing throws when memory
+** ends. */
+DerWriter *der_writer_push(lua_State *L, size_t room);
 Slice der_written(const DerWriter *writer);
 /* How much is written: the mark that der_wrap wants. */
 size_t der_mark(const DerWriter *writer);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define WRITER_TYPE "fulcio.der"
-enum { FIRST_CAPACITY = 2048 };
 
 size_t der_header_size(size_t content) {
   size_t size = 2;
@@ -28,19 +27,27 @@ unsigned char *der_header(unsigned char *at, unsigned tag, size_t content) {
 
 static int writer_free(lua_State *L) {
   DerWriter *writer = luaL_checkudata(L, 1, WRITER_TYPE);
-  free(writer->base);
-  writer->base = NULL;
+  if (writer->base != writer->room) free(writer->base);
+  writer->base = writer->room;
   return 0;
 }
 
-DerWriter *der_writer_push(lua_State *L) {
-  DerWriter *writer = lua_newuserdata(L, sizeof *writer);
-  *writer = (DerWriter){NULL, 0, 0};
+/* Most writers never outgrow their room, and need not be finalized. */
+static void be_collected(lua_State *L, const DerWriter *writer) {
+  lua_pushvalue(L, writer->place);
   if (luaL_newmetatable(L, WRITER_TYPE)) {
     lua_pushcfunction(L, writer_free);
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
+  lua_pop(L, 1);
+}
+
+DerWriter *der_writer_push(lua_State *L, size_t room) {
+  DerWriter *writer = lua_newuserdata(L, sizeof *writer + room);
+  writer->base = writer->room;
+  writer->capacity = writer->start = room;
+  writer->place = lua_gettop(L);
   return writer;
 }
 
@@ -63,14 +70,15 @@ static unsigned char *make_room(lua_State *L, DerWriter *writer, size_t size) {
   if (size > writer->start) {
     size_t used = der_mark(writer);
     size_t capacity = writer->capacity * 2;
-    if (capacity < FIRST_CAPACITY) capacity = FIRST_CAPACITY;
     while (capacity - used < size) capacity *= 2;
+    if (writer->base == writer->room) be_collected(L, writer);
     unsigned char *base = malloc(capacity);
     if (base == NULL) no_memory(L);
-    if (used > 0)
-      memcpy(base + capacity - used, writer->base + writer->start, used);
-    free(writer->base);
-    *writer = (DerWriter){base, capacity, capacity - used};
+    memcpy(base + capacity - used, writer->base + writer->start, used);
+    if (writer->base != writer->room) free(writer->base);
+    writer->base = base;
+    writer->capacity = capacity;
+    writer->start = capacity - used;
   }
   writer->start -= size;
   return writer->base + writer->start;

@@ -25,7 +25,7 @@ static int draft_new(lua_State *L) {
   Serial serial;
   size_t extensions;
   lua_settop(L, 1);
-  DerWriter *writer = der_writer_push(L);
+  DerWriter *writer = der_writer_push(L, 2048);
   int failed = profile_write(L, writer, &serial, &extensions);
   if (failed != 0) return failed;
   Slice written = der_written(writer);
@@ -43,7 +43,9 @@ static int push_tbs(lua_State *L, const Draft *draft, Slice last) {
   size_t list = draft->size - draft->head + last.size;
   size_t wrapped = list + der_header_size(list);
   size_t content = draft->head + wrapped + der_header_size(wrapped);
-  unsigned char *out = lua_newuserdata(L, content + der_header_size(content));
+  Room room;
+  unsigned char *out =
+    engine_room(L, &room, content + der_header_size(content));
   unsigned char *at = der_header(out, DER_SEQUENCE, content);
   memcpy(at, draft->bytes, draft->head);
   at = der_header(at + draft->head, DER_CONSTRUCTED | 3, wrapped);
@@ -71,7 +73,7 @@ static int draft_plain(lua_State *L) {
 static int draft_stamped(lua_State *L) {
   Draft *draft = luaL_checkudata(L, 1, DRAFT_TYPE);
   Slice list = engine_slice(L, 2);
-  DerWriter *writer = der_writer_push(L);
+  DerWriter *writer = der_writer_push(L, list.size + 64);
   der_put_value(L, writer, DER_OCTET_STRING, list);
   der_wrap(L, writer, DER_OCTET_STRING, 0);
   der_put_value(L, writer, DER_OID, OID_SCT_LIST);
@@ -85,7 +87,9 @@ static int push_certificate(lua_State *L, Slice tbs, Slice algorithm,
                             Slice signature) {
   size_t bits = signature.size + 1;
   size_t content = tbs.size + algorithm.size + der_header_size(bits) + bits;
-  unsigned char *out = lua_newuserdata(L, content + der_header_size(content));
+  Room room;
+  unsigned char *out =
+    engine_room(L, &room, content + der_header_size(content));
   unsigned char *at = der_header(out, DER_SEQUENCE, content);
   memcpy(at, tbs.data, tbs.size);
   at += tbs.size;

@@ -37,6 +37,12 @@ typedef struct Slice {
 /* The string argument at index; throws when there is none. */
 Slice engine_slice(lua_State *L, int index);
 bool engine_is_utf8(Slice text);
+/* Bytes to work in, on the C stack while those suffice, else in a userdata;
+** pushes one value. */
+typedef struct Room {
+  unsigned char few[4096];
+} Room;
+void *engine_room(lua_State *L, Room *room, size_t size);
 /* Pushes lower-case hexadecimal. */
 void engine_push_hex(lua_State *L, Slice bytes);
 /* Pushes seconds since 1970, whole also where Lua has no integers. */

@@ -57,6 +57,14 @@ function engine.bytes.digest(bytes, hash) end
 ---@return string
 function engine.bytes.random(n) end
 
+--- A text as a JSON string, quotes included. Control characters are
+--- escaped, U+007F to U+009F too.
+---@param text string
+---@return string|nil
+---@return string? message
+---@return string? code "bad_utf8"
+function engine.bytes.json(text) end
+
 --- Whether the text is valid UTF-8 (RFC 3629: no surrogates, no overlong).
 ---@param text string
 ---@return boolean

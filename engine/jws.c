@@ -64,7 +64,8 @@ static const Algorithm *check_algorithm(lua_State *L, int index, Pkey *key) {
 /* Adds a decoded part to the table on the top. */
 static bool set_part(lua_State *L, const char *name, Slice text) {
   size_t size;
-  unsigned char *bytes = lua_newuserdata(L, text.size / 4 * 3 + 3);
+  Room room;
+  unsigned char *bytes = engine_room(L, &room, text.size / 4 * 3 + 3);
   bool good = base64_decode(text, BASE64_WEB, bytes, &size);
   if (good) {
     lua_pushlstring(L, (const char *)bytes, size);
@@ -111,7 +112,7 @@ static Slice check_part(lua_State *L, const char *name) {
 /* r || s as ECDSA-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }. */
 static Slice raw_to_der(lua_State *L, Slice raw) {
   size_t half = raw.size / 2;
-  DerWriter *writer = der_writer_push(L);
+  DerWriter *writer = der_writer_push(L, 256);
   der_put_unsigned(L, writer, (Slice){raw.data + half, half});
   der_put_unsigned(L, writer, (Slice){raw.data, half});
   der_wrap(L, writer, DER_SEQUENCE, 0);
@@ -135,7 +136,8 @@ static int jws_verify(lua_State *L) {
 }
 
 static void push_base64url(lua_State *L, Slice bytes) {
-  char *text = lua_newuserdata(L, (bytes.size + 2) / 3 * 4 + 1);
+  Room room;
+  char *text = engine_room(L, &room, (bytes.size + 2) / 3 * 4);
   lua_pushlstring(L, text, base64_encode(bytes, true, text));
   lua_remove(L, -2);
 }

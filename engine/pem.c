@@ -80,7 +80,9 @@ bool pem_next(Slice *text, Slice *label, unsigned char *der, size_t *size) {
 void pem_push(lua_State *L, const char *label, Slice der) {
   enum { LINE = 48 };
   size_t lines = der.size / LINE + 1, width = strlen(label);
-  char *text = lua_newuserdata(L, lines * (LINE / 3 * 4 + 1) + 2 * width + 64);
+  Room room;
+  char *text =
+    engine_room(L, &room, lines * (LINE / 3 * 4 + 1) + 2 * width + 64);
   char *at = text;
   memcpy(at, "-----BEGIN ", 11);
   memcpy(at + 11, label, width);

@@ -93,7 +93,7 @@ static Slice wrap_rsa(lua_State *L, Slice rsa) {
   static const unsigned char algorithm[] = {0x30, 0x0d, 0x06, 0x09, 0x2a,
                                             0x86, 0x48, 0x86, 0xf7, 0x0d,
                                             0x01, 0x01, 0x01, 0x05, 0x00};
-  DerWriter *writer = der_writer_push(L);
+  DerWriter *writer = der_writer_push(L, 1024);
   der_put(L, writer, rsa);
   der_put_byte(L, writer, 0);
   der_wrap(L, writer, DER_BIT_STRING, 0);
@@ -105,7 +105,8 @@ static Slice wrap_rsa(lua_State *L, Slice rsa) {
 /* pkey.parse(bytes) --> pkey | nil, message, "bad_key" */
 static int pkey_parse(lua_State *L) {
   Slice text = engine_slice(L, 1), label, spki = text;
-  unsigned char *der = lua_newuserdata(L, text.size / 4 * 3 + 3);
+  Room room;
+  unsigned char *der = engine_room(L, &room, text.size / 4 * 3 + 3);
   if (pem_next(&text, &label, der, &spki.size)) {
     spki.data = der;
     if (slice_is(label, "RSA PUBLIC KEY")) {
@@ -201,7 +202,7 @@ static bool looks_like_der(Slice signature) {
 static void raw_to_der(lua_State *L, Slice *signature) {
   size_t half = signature->size / 2;
   if (half == 0 || signature->size % 2 != 0 || signature->size > 132) return;
-  DerWriter *writer = der_writer_push(L);
+  DerWriter *writer = der_writer_push(L, 160);
   der_put_unsigned(L, writer, (Slice){signature->data + half, half});
   der_put_unsigned(L, writer, (Slice){signature->data, half});
   der_wrap(L, writer, DER_SEQUENCE, 0);

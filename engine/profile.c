@@ -292,7 +292,7 @@ int profile_write(lua_State *L, DerWriter *writer, Serial *serial,
   int failed = read_profile(L, &profile);
   if (failed == 0) failed = make_serial(L, serial);
   if (failed != 0) return failed;
-  DerWriter *subject = der_writer_push(L);
+  DerWriter *subject = der_writer_push(L, 256);
   failed = name_put(L, subject, field(L, "subject"), "bad_draft");
   if (failed != 0) return failed;
   profile.subject = der_written(subject);

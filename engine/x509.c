@@ -76,7 +76,9 @@ static void push_without(lua_State *L, const Certificate *parts,
   size_t wrapped = list + der_header_size(list);
   size_t tail = list == 0 ? 0 : wrapped + der_header_size(wrapped);
   size_t content = parts->head.size + tail;
-  unsigned char *out = lua_newuserdata(L, content + der_header_size(content));
+  Room room;
+  unsigned char *out =
+    engine_room(L, &room, content + der_header_size(content));
   unsigned char *at = der_header(out, DER_SEQUENCE, content);
   memcpy(at, parts->head.data, parts->head.size);
   at += parts->head.size;

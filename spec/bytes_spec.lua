@@ -123,3 +123,31 @@ describe("bytes.digest", function()
     assert.has_error(function() bytes.digest("abc", "SHA-1") end)
   end)
 end)
+
+describe("bytes.json", function()
+  it("escapes what ends a string or a line, or controls a terminal", function()
+    assert.equal('""', bytes.json(""))
+    assert.equal([["a/b\"\\\n\r\t\u0000\u001b\u007f"]],
+                 bytes.json('a/b"\\\n\r\t\0\27\127'))
+    assert.equal([["\u0080\u009f]] .. '\194\160é€😀"',
+                 bytes.json("\194\128\194\159\194\160é€😀"))
+  end)
+
+  it("takes texts of every length", function()
+    for length = 0, 9000, 450 do
+      assert.equal('"' .. ("x"):rep(length) .. '"',
+                   bytes.json(("x"):rep(length)))
+      assert.equal('"' .. ("\\u0001"):rep(length) .. '"',
+                   bytes.json(("\1"):rep(length)))
+    end
+  end)
+
+  it("refuses what is not UTF-8", function()
+    for _, text in ipairs({ "\255", "a\195", "\237\160\128", "\192\128" }) do
+      local value, message, code = bytes.json(text)
+      assert.is_nil(value)
+      assert.is_string(message)
+      assert.equal("bad_utf8", code)
+    end
+  end)
+end)

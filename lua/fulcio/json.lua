@@ -2,18 +2,11 @@
 ---
 --- lua-cjson reads; it cannot write `[]`, and escapes every slash.
 
-local concat, find, format = table.concat, string.find, string.format
-local gsub, sort = string.gsub, table.sort
-local huge = math.huge
+local engine = require("fulcio.engine")
 
-local escapes = {
-  ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r",
-  ["\t"] = "\\t", ["\127"] = "\\u007f",
-}
-for byte = 0, 31 do
-  local character = string.char(byte)
-  escapes[character] = escapes[character] or format("\\u%04x", byte)
-end
+local concat, format, sort = table.concat, string.format, table.sort
+local quoted = engine.bytes.json
+local huge = math.huge
 
 local List = {}
 
@@ -24,12 +17,9 @@ function M.list(table)
   return setmetatable(table, List)
 end
 
---- A string as a JSON string, quotes included. It must be UTF-8.
+--- A string as a JSON string, quotes included. Throws when it is not UTF-8.
 function M.text(text)
-  if find(text, '[%c"\\]') then
-    text = gsub(text, '[%c"\\]', escapes)
-  end
-  return '"' .. text .. '"'
+  return quoted(text) or error("JSON text is not UTF-8")
 end
 
 local text = M.text

@@ -7,6 +7,7 @@ local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
 local find = string.find
+local json_text = engine.bytes.json
 
 local LIMIT = 256
 local HIDDEN = '"(not logged)"'
@@ -32,10 +33,6 @@ local function hex(byte)
   return ("\\x%02x"):format(byte:byte())
 end
 
-local function c1(pair)
-  return ("\\x%02x"):format(pair:byte(2))
-end
-
 local function cut(text)
   text = text:sub(1, LIMIT)
   return (text:gsub("[\192-\255][\128-\191]*$", function(last)
@@ -45,15 +42,17 @@ end
 
 local function quoted(text)
   if #text > LIMIT then text = cut(text) end
-  if not find(text, '[%c"\\\128-\255]') then return '"' .. text .. '"' end
-  if text:find("[\128-\255]") then
-    text = engine.bytes.is_utf8(text) and text:gsub("\194[\128-\159]", c1)
-      or text:gsub("[\128-\255]", hex)
-  end
-  return json.text(text)
+  return json_text(text) or json_text((text:gsub("[\128-\255]", hex)))
 end
 
-local function value_text(name, value)
+local function has_secret(text)
+  for i = 1, #secret_shapes do
+    if find(text, secret_shapes[i], 1, true) then return true end
+  end
+  return false
+end
+
+local function value_text(name, value, wary)
   if secret_names[name] then return HIDDEN end
   local kind = type(value)
   if kind == "boolean" then return value and "true" or "false" end
@@ -66,10 +65,7 @@ local function value_text(name, value)
     value = ok and text or "table"
   end
   value = tostring(value)
-  for i = 1, #secret_shapes do
-    if find(value, secret_shapes[i], 1, true) then return HIDDEN end
-  end
-  return quoted(value)
+  return wary and has_secret(value) and HIDDEN or quoted(value)
 end
 
 local function time()
@@ -89,7 +85,8 @@ local function sorted(fields)
   return names
 end
 
-local function line(level, event, fields)
+-- `wary`: looks for secrets in each value.
+local function line(level, event, fields, wary)
   local out
   if mode == "prod" then
     out = { '{"severity":"', severity[level], '","ts":"', time(),
@@ -101,7 +98,7 @@ local function line(level, event, fields)
   local names = sorted(fields)
   for i = 1, #names do
     local name = names[i]
-    local value = value_text(name, fields[name])
+    local value = value_text(name, fields[name], wary)
     out[#out + 1] = mode == "prod" and ',"' .. name .. '":' .. value
       or " " .. name .. "=" .. value
   end
@@ -124,7 +121,9 @@ local function say(level, event, fields)
     for name, value in pairs(fields or {}) do all[name] = value end
     fields = all
   end
-  write(line(level, event, fields or {}))
+  local text = line(level, event, fields or {})
+  if has_secret(text) then text = line(level, event, fields or {}, true) end
+  write(text)
 end
 
 local M = {}

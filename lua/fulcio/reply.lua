@@ -8,11 +8,8 @@ local ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 local JSON = "application/json"
 local PEM = "application/pem-certificate-chain"
 local NEWLINE = 10
-local REMEMBERED = 64
 
-local concat, find, sub = table.concat, string.find, string.sub
-
-local quoted, remembered = {}, 0
+local concat = table.concat
 
 -- A PEM block without its final newline. A pattern would look at each
 -- character of it.
@@ -21,35 +18,9 @@ local function trim(pem)
   return pem
 end
 
--- As JSON, where only its line breaks need escaping. Leaves differ each
--- time; the issuers behind them are quoted once.
-local function quote(pem)
-  local lines, count, from = {}, 0, 1
-  pem = trim(pem)
-  local at = find(pem, "\n", 1, true)
-  while at do
-    count = count + 1
-    lines[count] = sub(pem, from, at - 1)
-    from = at + 1
-    at = find(pem, "\n", from, true)
-  end
-  lines[count + 1] = sub(pem, from)
-  return '"' .. concat(lines, "\\n") .. '"'
-end
-
-local function quote_issuer(pem)
-  local text = quoted[pem]
-  if not text then
-    text = quote(pem)
-    if remembered >= REMEMBERED then quoted, remembered = {}, 0 end
-    quoted[pem], remembered = text, remembered + 1
-  end
-  return text
-end
-
 local function chain_text(chain)
-  local out = { quote(chain[1]) }
-  for i = 2, #chain do out[i] = quote_issuer(chain[i]) end
+  local out = {}
+  for i = 1, #chain do out[i] = json.text(trim(chain[i])) end
   return '{"certificates":[' .. concat(out, ",") .. "]}"
 end
 
