@@ -1,7 +1,8 @@
 local routes = require("fulcio.routes")
 
 describe("routes", function()
-  it("are Fulcio's addresses and two of ours, each once, each with its handler", function()
+  it("are Fulcio's addresses and two of ours, each once, with its handler",
+  function()
     local found = {}
     for _, route in ipairs(routes) do
       local address = route[1] .. " " .. route[2]
