@@ -100,6 +100,11 @@ local clients = {
       "hears that the audience is wrong" }) },
   { name = "sigstore-go", needs = { "go" }, command = BUILT .. "/sigstore-go",
     cases = go_cases() },
+  { name = "sigstore-java", needs = { "java", "go" },
+    command = ("java -cp '%s/java/classes:%s/java/lib/*' Client")
+      :format(BUILT, BUILT),
+    cases = library_cases({ "artifact with an RSA key", "negative controls",
+      "hears that the audience is wrong" }) },
   { name = "grpc-go", needs = { "go" }, command = BUILT .. "/grpc",
     cases = grpc_cases() },
 }
@@ -108,7 +113,7 @@ describe("A real client", function()
   local installed = {}
 
   setup(function()
-    for _, name in ipairs({ "python", "node", "go" }) do
+    for _, name in ipairs({ "python", "node", "go", "java" }) do
       installed[name] = { runtimes.install(name) }
     end
     scene = scenes.start(BUILT .. "/standin")

@@ -16,7 +16,7 @@ local function version(command, pattern)
   local text = shell(command)
   if not text then return nil end
   local major, minor = text:match(pattern)
-  return major and tonumber(major) * 1000 + tonumber(minor)
+  return major and tonumber(major) * 1000 + (tonumber(minor) or 0)
 end
 
 -- Whether a runtime is new enough: true, or nil and why not.
@@ -38,6 +38,14 @@ local required = {
     return has("Go", "go version", "go(%d+)%.(%d+)", 1, 25)
   end,
 }
+
+function required.java()
+  local ready, reason = has("Maven", "mvn --version", "Maven (%d+)%.(%d+)",
+    3, 6)
+  if not ready then return nil, reason end
+  return has("Java's compiler", "javac -version", "javac (%d+)%.?(%d*)",
+    17, 0)
+end
 
 required.google, required.kms = required.python, required.python
 required.pkilint = required.python
@@ -64,6 +72,16 @@ local installers = {
     { cmp -s package-lock.json installed ||
       { npm ci --silent --no-audit --no-fund &&
         cp package-lock.json installed; }; }]],
+  java = [[
+    mkdir -p BUILT/java && cp -u HERE/java/* BUILT/java/ && cd BUILT/java &&
+    { cmp -s pom.xml installed ||
+      { mvn -q -B -ntp -Dmaven.repo.local="$PWD/repository" \
+          org.apache.maven.plugins:maven-dependency-plugin:3.8.1:]]
+      .. [[copy-dependencies \
+          -DincludeScope=runtime -DoutputDirectory=lib &&
+        cp pom.xml installed; }; } &&
+    { test classes/Client.class -nt Client.java ||
+      javac -d classes -cp 'lib/*' Client.java; }]],
   go = [[
     bin=$PWD/BUILT && cd HERE && go build -o "$bin/" ./... &&
     GOBIN="$bin" go install tool]],
