@@ -53,8 +53,6 @@ end
 
 local function command(self)
   local words = { deployment.program, "serve", "--development",
-    "--ca", "fileca", "--fileca-cert", self.directory .. "/ca/chain.pem",
-    "--fileca-key", self.directory .. "/ca/key.pem",
     "--policies", self.directory .. "/policies",
     "--data-dir", self.directory .. "/data",
     "--host", "127.0.0.1", "--grpc-host", "127.0.0.1",
@@ -62,8 +60,14 @@ local function command(self)
     "--port", ("%d"):format(self.ports.http),
     "--metrics-port", ("%d"):format(self.ports.metrics),
     "--ctlog-port", ("%d"):format(self.ports.ctlog) }
+  for _, flag in ipairs(self.backend) do words[#words + 1] = flag end
   for _, flag in ipairs(self.flags) do words[#words + 1] = flag end
   return words
+end
+
+local function file_ca(directory)
+  return { "--ca", "fileca", "--fileca-cert", directory .. "/ca/chain.pem",
+           "--fileca-key", directory .. "/ca/key.pem" }
 end
 
 --- Waits until it could issue a certificate; throws when it does not come to
@@ -89,7 +93,7 @@ end
 --- Starts the CA and its log, on the ports that it had before.
 function Deployment:serve()
   os.remove(self.directory .. "/data/ports.json")
-  self.ca = process.start(command(self))
+  self.ca = process.start(command(self), self.environment)
   self:wait()
 end
 
@@ -107,7 +111,9 @@ local function free_port()
 end
 
 --- Starts issuer, CA and log. Options: `policies`, texts by name; `flags`,
---- a list for `fulcio serve`.
+--- a list for `fulcio serve`; `backend`, a function that is given the
+--- directory, where ca/ has a chain, and returns flags for another CA, and
+--- `environment`, variables for it.
 function deployment.start(options)
   local self = setmetatable({ flags = options.flags or {},
     ports = { http = free_port(), grpc = free_port(), metrics = free_port(),
@@ -119,6 +125,8 @@ function deployment.start(options)
     "examples/issuer/issuer.lua", "--port", "0",
     "--keys", self.directory .. "/issuer" })
   self.issuer = self.issuer_process:wait_for("issuer (http://%S+)")
+  self.backend = (options.backend or file_ca)(self.directory)
+  self.environment = options.environment
   write_policies(self, options.policies)
   self:serve()
   return self

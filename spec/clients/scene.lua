@@ -191,12 +191,15 @@ local function tls_files()
   return directory
 end
 
---- Starts all of it; `file` is what a driver reads.
-function scenes.start(standin_program)
+--- Starts all of it; `file` is what a driver reads. `options`: backend and
+--- environment, as deployment.start has them.
+function scenes.start(standin_program, options)
+  options = options or {}
   local tls = tls_files()
-  local scene = deployment.start({ policies = policies, flags = {
-    "--grpc-tls-certificate", tls .. "/chain.pem",
-    "--grpc-tls-key", tls .. "/key.pem" } })
+  local scene = deployment.start({ policies = policies,
+    backend = options.backend, environment = options.environment, flags = {
+      "--grpc-tls-certificate", tls .. "/chain.pem",
+      "--grpc-tls-key", tls .. "/key.pem" } })
   scene.tls = tls
   scene.standin, scene.facts = start_standin(standin_program)
   local directory = scene.directory

@@ -9,7 +9,7 @@ Pacing.__index = Pacing
 --- when that would be more than `most`.
 function Pacing:take(most)
   local now = self.clock()
-  self.level = math.min(self.rate,
+  self.level = math.min(self.most,
     self.level + (now - self.at) * self.rate)
   self.at = now
   local wait = self.level >= 1 and 0 or (1 - self.level) / self.rate
@@ -23,7 +23,8 @@ local M = {}
 --- So many turns a second, as many at once; `clock` in seconds.
 function M.new(rate, clock)
   clock = clock or engine.system.monotonic
-  return setmetatable({ rate = rate, level = math.max(1, rate),
+  local most = math.max(1, rate)
+  return setmetatable({ rate = rate, level = most, most = most,
                         at = clock(), clock = clock }, Pacing)
 end
 
