@@ -1,5 +1,7 @@
 local engine = require("fulcio.engine")
+local messages = require("fulcio.messages")
 local program = require("spec.program")
+local protobuf = require("fulcio.protobuf")
 local services = require("spec.google.service")
 
 local base64 = engine.bytes.base64
@@ -108,6 +110,44 @@ describe("serve --ca googleca", function()
     end
     verifies(pems, assert(engine.claims.parse(
       engine.bytes.unbase64(answer.headers.sct))))
+  end)
+
+  -- One gRPC call by curl: headers and trailers as text, and the message.
+  local function call(method, message, headers)
+    google:write("call", string.char(0, 0, 0, math.floor(#message / 256),
+                                     #message % 256) .. message)
+    local path = google.directory .. "/answer"
+    local pipe = io.popen(("curl -sS --http2-prior-knowledge -D - -o %s %s"
+      .. " -H 'content-type: application/grpc' -H 'te: trailers'"
+      .. " --data-binary @%s %s/dev.sigstore.fulcio.%s 2>&1"):format(path,
+        headers, google.directory .. "/call", urls.grpc, method))
+    local text = pipe:read("a")
+    pipe:close()
+    return text, (program.read(path) or ""):sub(6)
+  end
+
+  it("answers the same by gRPC, in both versions", function()
+    local key, proof = asked()
+    local headers, bytes = call("v2.CA/CreateSigningCertificate",
+      protobuf.encode(
+      messages.v2.CreateSigningCertificateRequest, {
+        credentials = { oidc_identity_token = token() },
+        public_key_request = { public_key = { content = key:pem() },
+                               proof_of_possession = proof } }), "")
+    assert.matches("grpc%-status: 0", headers)
+    local made = assert(protobuf.decode(messages.v2.SigningCertificate,
+      bytes)).signed_certificate_detached_sct
+    verifies(made.chain.certificates,
+             assert(engine.claims.parse(made.signed_certificate_timestamp)))
+    headers, bytes = call("v1beta.CA/CreateSigningCertificate",
+      protobuf.encode(
+      messages.v1.CreateSigningCertificateRequest, {
+        publicKey = { content = key:spki() },
+        signedEmailAddress = proof }),
+      "-H 'authorization: Bearer " .. token() .. "'")
+    local sct = headers:match("x%-sct: ([%w+/=]+)")
+    verifies({ assert(protobuf.decode(messages.api.HttpBody, bytes)).data },
+             assert(engine.claims.parse(engine.bytes.unbase64(sct))))
   end)
 
   it("shows the pool in the trust bundle, and is healthy", function()
