@@ -8,8 +8,8 @@
 #define FIELD_OVERHEAD 32
 /* A header list so long was made small to become large here. */
 #define MAX_LISTED (256u << 10)
-/* So much of a body that is too long is read all the same: many clients
-** hear an answer only when they have sent it. */
+/* So much of a body that is refused is read all the same: many clients hear
+** an answer only when they have sent it. */
 #define MAX_DISCARDED (1u << 20)
 #define HEAD_ROOM 1024
 #define FIELD_ROOM 16
@@ -242,20 +242,16 @@ static bool is_streamed(const Request *request) {
 
 /* whole ------------------------------------------------------------- */
 
+/* A refusal is told when the whole request has come. */
 static void stream_headed(Stream *stream) {
-  int status = head_check(stream);
   stream->headed = true;
-  if (status == 0 && is_streamed(stream->request)) {
-    stream->due = 0;
-    if (streaming_open(stream->request))
-      request_submit(stream->request);
-    else
-      status = 503;
-  }
-  if (status == 413)
-    stream->refused = status;
-  else if (status != 0)
-    stream_refuse(stream, status);
+  stream->refused = head_check(stream);
+  if (stream->refused != 0 || !is_streamed(stream->request)) return;
+  stream->due = 0;
+  if (streaming_open(stream->request))
+    request_submit(stream->request);
+  else
+    stream_refuse(stream, 503);
 }
 
 static void stream_whole(Stream *stream) {

@@ -162,12 +162,12 @@ static bool is_alive(const struct sockaddr_un *where) {
 }
 
 /* A name that is in no file system and goes with its last socket. */
-static int listen_abstract(lua_State *L, Listener *listener,
-                           struct sockaddr_un *where, size_t size) {
-  const char *name = lua_pushstring(L, where->sun_path);
-  where->sun_path[0] = '\0';
+static int listen_abstract(lua_State *L, Listener *listener, const char *name,
+                           size_t size) {
+  struct sockaddr_un where = {.sun_family = AF_UNIX};
+  memcpy(where.sun_path + 1, name + 1, size - 1);
   int error =
-    listener_bind(listener, (struct sockaddr *)where,
+    listener_bind(listener, (struct sockaddr *)&where,
                   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size));
   return error == 0 ? 0 : listener_failed(L, error, name);
 }
@@ -181,8 +181,8 @@ static int listen_unix(lua_State *L, Listener *listener, const char *path,
                        "cannot listen on %s: not an absolute path, or @ and "
                        "a name, of at most 107 bytes",
                        path);
+  if (path[0] == '@') return listen_abstract(L, listener, path, size);
   memcpy(where.sun_path, path, size + 1);
-  if (path[0] == '@') return listen_abstract(L, listener, &where, size);
   struct stat stat;
   if (lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && !is_alive(&where))
     unlink(path); /* left by a process that was killed */

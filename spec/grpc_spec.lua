@@ -122,6 +122,12 @@ describe("grpc", function()
     other.protocol = "http/1.1"
     assert.is_false(grpc.is_call(other))
     assert.is_false(grpc.is_call({ protocol = "h2", headers = {} }))
+    for kind, is in pairs({ ["+proto"] = true, ["; a=b"] = true,
+                            ["-web"] = false, ["+web"] = true }) do
+      local call = request()
+      call.headers["content-type"] = "application/grpc" .. kind
+      assert.equal(is, grpc.is_call(call), kind)
+    end
   end)
 
   it("streams messages both ways", function()
@@ -149,5 +155,70 @@ describe("grpc", function()
     assert.same({ "ab", "" }, heard)
     assert.same({ framed("\8\1"), framed("\8\2") }, sent)
     assert.equal("0", trailers["grpc-status"])
+  end)
+
+  it("knows which methods stream", function()
+    assert.same({ ["/b"] = true }, grpc.streams({
+      ["/a"] = { call = serving }, ["/b"] = { stream = serving } }))
+  end)
+
+  it("words what the protocol layer refuses", function()
+    for status, code in pairs({ [413] = "8", [431] = "8", [408] = "4",
+                                [503] = "14", [500] = "13" }) do
+      local response = grpc.refuse(refusal.of_status(status))
+      assert.equal(200, response.status)
+      assert.equal("", response.body)
+      assert.equal(code, response.headers["grpc-status"])
+    end
+    assert.equal("1", grpc.refuse(refusal.of_status(503))
+                        .headers["retry-after"])
+  end)
+
+  describe("with a deadline", function()
+    local server = engine.server
+
+    -- The response to a call that takes `seconds`, and whether it was
+    -- finished, too.
+    local function call(timeout, seconds)
+      local response, finished
+      server.spawn(function()
+        local done = server.signal()
+        response = grpc.handle(methods(function()
+          server.sleep(seconds)
+          finished = true
+          done:wake()
+          return { status = 1 }
+        end), request(nil, { ["grpc-timeout"] = timeout }))
+        local before = finished
+        if not before then done:wait() end
+        finished = { before or false, finished }
+        server.stop()
+      end)
+      server.run()
+      return response, finished
+    end
+
+    it("answers in time", function()
+      local response, finished = call("60S", 0.01)
+      assert.equal("0", response.trailers["grpc-status"])
+      assert.same({ true, true }, finished)
+      assert.equal("0", call("1H", 0).trailers["grpc-status"])
+    end)
+
+    it("does not wait longer, and finishes what it began", function()
+      local response, finished = call("20m", 0.3)
+      assert.equal("4", response.headers["grpc-status"])
+      assert.equal("context deadline exceeded",
+                   response.headers["grpc-message"])
+      assert.same({ false, true }, finished)
+      assert.equal("4", call("1n", 0.1).headers["grpc-status"])
+    end)
+
+    it("passes over one that is malformed", function()
+      for _, text in ipairs({ "m", "1", "-1m", "1x", "1.5S",
+                              "123456789S" }) do
+        assert.equal("0", call(text, 0).trailers["grpc-status"])
+      end
+    end)
   end)
 end)

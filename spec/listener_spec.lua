@@ -44,6 +44,17 @@ describe("listener", function()
     program.stop()
   end)
 
+  it("takes a name that is in no file system", function()
+    local name = "@fulcio-spec-" .. tostring(os.time())
+    local listener = assert(server.listen({ unix = name }))
+    assert.equal(name, listener.address)
+    local _, message, code = server.listen({ unix = name })
+    assert.equal("in_use", code)
+    assert.matches(name, message, 1, true)
+    listener:close()
+    assert(server.listen({ unix = name })):close()
+  end)
+
   it("refuses a path that is no absolute one", function()
     assert.equal("bad_address",
       select(3, server.listen({ unix = "relative" })))

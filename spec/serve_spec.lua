@@ -149,6 +149,54 @@ describe("serve", function()
     assert.is_true(process:stop())
   end)
 
+  -- What curl says of a gRPC call without fields, headers and trailers too.
+  local function call(url, method, arguments)
+    local pipe = assert(io.popen(("printf '\\0\\0\\0\\0\\0' | curl -sv "
+      .. "--http2-prior-knowledge -H 'content-type: application/grpc' "
+      .. "-H 'te: trailers' --data-binary @- -o - %s %s/%s 2>&1")
+      :format(arguments or "", url, method)))
+    local told = pipe:read("a")
+    pipe:close()
+    return told
+  end
+
+  it("speaks HTTP and gRPC on both ports", function()
+    local _, urls = serve({ "--ca", "ephemeralca" })
+    local root = program.get(urls.http .. "/api/v1/rootCert").body
+    assert.equal(root, program.get(urls.grpc .. "/api/v1/rootCert").body)
+    for _, url in ipairs({ urls.http, urls.grpc }) do
+      local told = call(url, "dev.sigstore.fulcio.v1beta.CA"
+                             .. "/GetRootCertificate")
+      assert.matches("< grpc-status: 0", told, 1, true)
+      assert.matches(root:sub(1, 200), told, 1, true)
+    end
+  end)
+
+  it("answers what it refuses unread as gRPC hears it", function()
+    local _, urls = serve({ "--ca", "ephemeralca" })
+    local told = call(urls.grpc, "x/y", "-H 'x: " .. ("x"):rep(17000) .. "'"):gsub("xx+", "")
+    assert.matches("< HTTP/2 200", told, 1, true)
+    assert.matches("< grpc-status: 8", told, 1, true)
+  end)
+
+  it("serves older clients on a socket when it is told to", function()
+    local path = directory .. "/legacy.sock"
+    local process = serve({ "--ca", "ephemeralca",
+                            "--legacy-unix-domain-socket", path })
+    assert.equal(384, engine.system.stat(path).mode % 512)
+    local method = "dev.sigstore.fulcio.v1beta.CA/GetRootCertificate"
+    assert.matches("< grpc-status: 0",
+      call("http://localhost", method, "--unix-socket " .. path), 1, true)
+    assert.is_true(process:stop())
+    assert.is_nil(engine.system.stat(path))
+    local name = "fulcio-spec-" .. process.pid
+    serve({ "--ca", "ephemeralca", "--legacy-unix-domain-socket",
+            "@" .. name })
+    assert.matches("< grpc-status: 0",
+      call("http://localhost", method, "--abstract-unix-socket " .. name),
+      1, true)
+  end)
+
   it("has a data directory for nobody else", function()
     serve({ "--ca", "ephemeralca" })
     local found = assert(engine.system.stat(directory .. "/data"))

@@ -40,6 +40,14 @@ describe("startup", function()
     assert.is_nil(assert(prepare("--ct-log-url", "")).log)
   end)
 
+  it("wants a certificate and its key for TLS", function()
+    assert.same({}, assert(prepare()).tls)
+    refuses("--grpc-tls-certificate and --grpc-tls-key need each other",
+            "--grpc-tls-key", "/nowhere.pem")
+    refuses("--http-tls-key: /nowhere.pem", "--http-tls-certificate",
+            "/nowhere.crt", "--http-tls-key", "/nowhere.pem")
+  end)
+
   it("wants the log's key to be one", function()
     refuses("--ct-log-public-key-path: /nowhere.pem", "--ct-log-url",
             "http://127.0.0.1:1", "--ct-log-public-key-path", "/nowhere.pem")

@@ -3,6 +3,7 @@ local engine = require("fulcio.engine")
 local file = require("fulcio.ca.file")
 local log = require("fulcio.log")
 local policyset = require("fulcio.policyset")
+local tls = require("fulcio.tls")
 local watch = require("fulcio.watch")
 
 local POLICY = [[
@@ -114,5 +115,29 @@ describe("watch", function()
     watched:look(false)
     assert.equal(before, world.policies)
     assert.matches("--policies: ", lines[#lines], 1, true)
+  end)
+
+  it("has ports' certificates loaded again, and says so when they are bad",
+  function()
+    local options, pair = world.options, authority.pair()
+    options.http_tls_certificate = directory .. "/tls.pem"
+    options.http_tls_key = directory .. "/tls.key"
+    assert(engine.system.write(options.http_tls_certificate,
+                               pair.certificate.pem))
+    assert(pair.key:save(options.http_tls_key))
+    watched = watch.new(world)
+    world.tls, world.tls_revision = tls.open(options), 0
+    watched:look(false)
+    assert.equal(0, world.tls_revision)
+    assert(engine.system.write(options.http_tls_certificate, "half"))
+    watched:look(false)
+    assert.equal(0, world.tls_revision)
+    assert.matches("a port's certificate stays as it was", lines[1], 1, true)
+    assert.matches("tls.pem", lines[1], 1, true)
+    assert(engine.system.write(options.http_tls_certificate,
+                               pair.certificate.pem))
+    watched:look(false)
+    assert.equal(1, world.tls_revision)
+    assert.equal(1, published().tls_revision)
   end)
 end)

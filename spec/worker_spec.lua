@@ -90,4 +90,28 @@ describe("worker", function()
     assert.equal(world.policies, context.policies)
     assert.matches("the policies stay as they were", lines[1], 1, true)
   end)
+
+  it("loads its ports' certificates when they are new", function()
+    local loads = 0
+    context.tls = { http = { reload = function()
+      loads = loads + 1
+      if loads == 1 then return true end
+      return nil, "half a file"
+    end } }
+    context.tls_revision = 0
+    local function revise(revision)
+      engine.server.publish(json.encode({
+        chain = world.ca.pem, sources = sources("first"), revision = 0,
+        tls_revision = revision }))
+      worker.refresh(context)
+    end
+    revise(0)
+    assert.equal(0, loads)
+    revise(1)
+    assert.equal(1, loads)
+    assert.same({}, lines)
+    revise(2)
+    assert.equal(2, loads)
+    assert.matches("half a file", lines[1], 1, true)
+  end)
 end)
