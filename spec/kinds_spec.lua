@@ -12,6 +12,13 @@ describe("kinds", function()
     assert.is_nil(read("5 s"))
   end)
 
+  it("read booleans as Go does", function()
+    for text, value in pairs({ ["1"] = true, T = true, True = true,
+                               ["0"] = false, f = false, FALSE = false }) do
+      assert.equal(value, kinds.read({ "x", kind = "boolean" }, text, "--x"))
+    end
+  end)
+
   it("read lists at commas and spaces", function()
     assert.same({ "a", "b", "c" },
                 kinds.read({ "x", kind = "list" }, "a,b, c", "--x"))

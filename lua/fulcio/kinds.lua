@@ -25,6 +25,13 @@ local function integer(text, flag)
   return number
 end
 
+-- As Go reads them, and so Fulcio.
+local booleans = {
+  ["1"] = true, t = true, T = true, ["true"] = true, TRUE = true,
+  True = true, ["0"] = false, f = false, F = false, ["false"] = false,
+  FALSE = false, False = false,
+}
+
 local readers = {
   directory = function(text)
     return text ~= "" and engine.system.absolute(text) or nil
@@ -34,8 +41,7 @@ local readers = {
   port = function(text) return integer(text, { maximum = 65535 }) end,
   duration = duration,
   boolean = function(text)
-    if text == "true" or text == "1" then return true end
-    if text == "false" or text == "0" then return false end
+    return booleans[text]
   end,
   list = function(text)
     local list = {}

@@ -122,7 +122,17 @@ local function flatten(values, flat, prefix)
   return flat
 end
 
+-- Files that Fulcio reads besides.
+local foreign = { toml = true, properties = true, props = true, prop = true,
+                  hcl = true, tfvars = true, dotenv = true, env = true,
+                  ini = true }
+
 local function parse_file(path)
+  local ending = path:match("%.(%w+)$")
+  if foreign[ending] then
+    return nil, ("%s: .%s is not read here; write it as YAML or JSON")
+      :format(path, ending)
+  end
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
   local text = file:read("*a")
