@@ -47,6 +47,9 @@ describe("metrics", function()
     metrics.called(path, 0)
     metrics.called(path, 3)
     metrics.called("/x/y", 99)
+    metrics.called("/x/z", 0, "bidi_stream")
+    has('grpc_server_started_total{grpc_type="bidi_stream",'
+        .. 'grpc_service="x",grpc_method="z"} 1')
     local rpc = '{grpc_type="unary",'
       .. 'grpc_service="dev.sigstore.fulcio.v2.CA",'
       .. 'grpc_method="CreateSigningCertificate"'

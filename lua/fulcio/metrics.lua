@@ -164,15 +164,16 @@ function M.served(method, status, seconds)
 end
 
 --- Counts one answered call by its gRPC path, which must be one that
---- exists, and gRPC status.
-function M.called(path, code)
+--- exists, gRPC status, and kind ("unary" when nil).
+function M.called(path, code, kind)
   local service, name = path:match("^/(.-)/(.*)$")
-  M.count("grpc_server_started_total", "unary", service, name)
-  M.count("grpc_server_msg_received_total", "unary", service, name)
-  M.count("grpc_server_handled_total", "unary", service, name,
+  kind = kind or "unary"
+  M.count("grpc_server_started_total", kind, service, name)
+  M.count("grpc_server_msg_received_total", kind, service, name)
+  M.count("grpc_server_handled_total", kind, service, name,
           code_names[code] or "Unknown")
   if code == 0 then
-    M.count("grpc_server_msg_sent_total", "unary", service, name)
+    M.count("grpc_server_msg_sent_total", kind, service, name)
   end
 end
 

@@ -97,8 +97,10 @@ local function call(request, context)
   if response.stream then
     response.stream = under_name(log.current(), response.stream)
   end
-  if services[request.path] then
-    metrics.called(request.path, refused and refused.grpc or 0)
+  local method = services[request.path]
+  if method then
+    local status = (response.trailers or response.headers)["grpc-status"]
+    metrics.called(request.path, tonumber(status or 0), method.kind)
   end
   return response
 end

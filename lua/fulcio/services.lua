@@ -129,10 +129,10 @@ local calls = {
   },
   [messages.health] = {
     Check = { call = check },
-    Watch = { stream = watch },
+    Watch = { stream = watch, kind = "server_stream" },
   },
   [messages.reflection] = {
-    ServerReflectionInfo = { stream = reflect },
+    ServerReflectionInfo = { stream = reflect, kind = "bidi_stream" },
   },
 }
 
