@@ -108,6 +108,17 @@ describe("ctclient", function()
     assert.equal(0, sct.parse(bytes).version)
   end)
 
+  it("refuses at once those who would wait too long for their turn",
+  function()
+    local log = client()
+    log.gate.enter = function() return false end
+    local why = refused("overloaded", log)
+    assert.equal(503, why.http)
+    assert.equal(1, why.retry_after)
+    assert.equal(0, #seen)
+    assert.equal(0, log.failures)
+  end)
+
   it("trusts no promise that is not the log's own", function()
     for i, answer in ipairs({
       promise({ value = function(value) value.id = "AAAA" end }),

@@ -1,6 +1,7 @@
 --- Submits to a Certificate Transparency log and verifies what it promises.
 
 local engine = require("fulcio.engine")
+local gate = require("fulcio.gate")
 local refusal = require("fulcio.refusal")
 local retry_after = require("fulcio.retry_after")
 local timestamp = require("fulcio.timestamp")
@@ -11,6 +12,8 @@ local BUDGET, ATTEMPT, PAUSES = 8, 3, { 0.2, 1 }
 local PATIENCE, PROBE = 5, 1
 -- Seconds for which an answer about the log's roots is good; a bad one.
 local READY, NOT_READY = 5, 1
+-- Submissions at once from one process, and seconds that others wait.
+local AT_ONCE, MAX_WAIT = 60, 1
 local MAX_ROOTS = 4 * 1024 * 1024
 
 local paths = { precert = "/ct/v1/add-pre-chain", x509 = "/ct/v1/add-chain" }
@@ -100,6 +103,17 @@ local function known_chain(log, chain)
   return known
 end
 
+-- As exchange, in turn: libcurl would keep no order among those who wait.
+local function submit(log, path, body)
+  if not log.gate:enter(MAX_WAIT) then
+    return nil, refusal("overloaded", { log = {
+      error = "too many wait for the log", ct_log = log.url } })
+  end
+  local answer, refused = exchange(log, path, body)
+  log.gate:leave()
+  return answer, refused
+end
+
 local function body_of(der, known)
   return '{"chain":["' .. engine.bytes.base64(der) .. '"' .. known.json
 end
@@ -124,7 +138,8 @@ function Log:submit(der, chain, kind)
     return unavailable(self, "the log keeps failing", nil, PROBE)
   end
   local known = known_chain(self, chain)
-  local answer, refused = exchange(self, paths[kind], body_of(der, known))
+  local answer, refused = submit(self, paths[kind], body_of(der, known))
+  if not answer and refused.code == "overloaded" then return nil, refused end
   if not answer then
     self.failures = self.failures + 1
     self.asked = nil
@@ -196,7 +211,8 @@ function M.new(options)
     -- As Go does: a Host header has no path.
     origin = options.origin and options.origin:match("^[^/ ]+"),
     key_file = options.public_key_file, ca_file = options.ca_file,
-    budget = BUDGET, attempt = ATTEMPT, failures = 0, next_probe = 0,
+    gate = gate.new(AT_ONCE), budget = BUDGET,
+    attempt = ATTEMPT, failures = 0, next_probe = 0,
     chains = setmetatable({}, { __mode = "k" }),
   }, Log)
 end
