@@ -84,12 +84,23 @@ local function grpc_cases()
   return list
 end
 
+local function curl_cases()
+  local list = {}
+  for _, identity in ipairs(scenes.identities) do
+    list[#list + 1] = "v1 as " .. identity.name
+    list[#list + 1] = "v2 as " .. identity.name
+  end
+  return list
+end
+
 local BUILT = runtimes.built
 local PYTHON = BUILT .. "/python/bin/python spec/clients/python/"
 
 local clients = {
   { name = "wire", needs = { "python" }, command = PYTHON .. "wire.py",
     cases = wire_cases() },
+  { name = "curl", needs = {}, command =
+      "lua5.4 spec/clients/curl/client.lua", cases = curl_cases() },
   { name = "sigstore-python", needs = { "python", "go" },
     command = PYTHON .. "client.py",
     cases = library_cases({ "a bundle to refuse", "negative controls",
