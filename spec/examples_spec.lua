@@ -2,6 +2,7 @@ local cjson = require("cjson")
 local deployment = require("spec.deployment")
 local engine = require("fulcio.engine")
 local process = require("spec.process")
+local runtimes = require("spec.clients.runtimes")
 
 local ISSUER = "examples/issuer/issuer.lua"
 
@@ -215,5 +216,86 @@ describe("What make serve runs", function()
     end
     assert.is_false(running:running())
     assert.equal(environment.PORT, tostring(held.port))
+  end)
+end)
+
+describe("The walkthrough of an HSM", function()
+  local directory, ports, output
+
+  local function environment()
+    return { PORT = ports[1], ISSUER_PORT = ports[2], LOG_PORT = ports[3],
+             GRPC_PORT = ports[4], METRICS_PORT = ports[5] }
+  end
+
+  setup(function()
+    directory, ports = process.directory(), free_ports(5)
+    local script = process.start({ "examples/softhsm/walkthrough.bash",
+      deployment.program, directory }, environment())
+    script:wait_for("verified: chain, key and SCT", 60)
+    output = script:output()
+    script:stop()
+  end)
+
+  teardown(function()
+    process.stop_all()
+    os.execute("rm -rf " .. directory)
+  end)
+
+  it("needs only the commands and files of Fulcio's README", function()
+    assert.equal('"Path" : "/usr/lib/softhsm/",\n"TokenLabel": "fulcio",\n'
+      .. '"Pin" : "2324"\n', deployment.read(directory
+      .. "/config/crypto11.conf"))
+    for _, command in ipairs({
+      "softhsm2-util --init-token --slot 0 --label fulcio",
+      "--keypairgen --id 1 --label PKCS11CA --key-type EC:secp384r1",
+      "createca --org=acme --country=UK --locality=SomeTown"
+        .. " --province=SomeProvince --postal-code=XXXX"
+        .. " --street-address=XXXX --hsm-caroot-id 99 --out myrootCA.pem",
+      "serve --ca pkcs11ca --hsm-caroot-id 99",
+    }) do
+      assert.truthy(output:find(command, 1, true), command)
+    end
+  end)
+
+  it("leaves the root in the token, under its ID", function()
+    local shown = output:match("Certificate Object.-\n\n")
+    assert.truthy(shown:find("PKCS11CA", 1, true), output)
+    assert.truthy(shown:find("ID:%s+3939")) -- "99"
+  end)
+
+  -- The CA of the walkthrough again, in its directory.
+  local function serve()
+    return process.start({ "sh", "-c", ("cd %s && exec %s serve --ca pkcs11ca"
+      .. " --hsm-caroot-id 99"):format(directory,
+      "$OLDPWD/" .. deployment.program) }, {
+        SOFTHSM2_CONF = directory .. "/config/softhsm2.conf",
+        FULCIO_SERVE_POLICIES = directory .. "/policies",
+        FULCIO_SERVE_DEVELOPMENT = "true", FULCIO_SERVE_DATA_DIR = directory,
+        FULCIO_SERVE_HOST = "127.0.0.1", FULCIO_SERVE_PORT = ports[1],
+        FULCIO_SERVE_GRPC_HOST = "127.0.0.1",
+        FULCIO_SERVE_GRPC_PORT = ports[4],
+        FULCIO_SERVE_METRICS_PORT = ports[5],
+        FULCIO_SERVE_CTLOG_PORT = ports[3] })
+  end
+
+  it("gives sigstore-python a certificate that openssl verifies", function()
+    local ready, reason = runtimes.install("python")
+    if not ready then pending(reason) end
+    local issuer = start_issuer("--port", ports[2], "--keys",
+                                directory .. "/issuer")
+    local url = issuer:wait_for("issuer (http://%S+)")
+    local running = serve()
+    running:wait_for("listening.*listening")
+    local token = post(url .. "/token", '{"sub":"a","email":"a@example.com"}')
+    local client = process.start({ runtimes.built .. "/python/bin/python",
+      "spec/clients/python/certificate.py", "http://127.0.0.1:" .. ports[1],
+      token.body })
+    local leaf, root = client:wait_for(
+      "(%-%-.-END CERTIFICATE%-%-%-%-%-\n)(.-END CERTIFICATE%-%-%-%-%-\n)")
+    assert.equal(deployment.read(directory .. "/myrootCA.pem"), root)
+    deployment.write(directory .. "/leaf.pem", leaf)
+    assert.is_true(os.execute(("openssl verify -CAfile %s/myrootCA.pem"
+      .. " %s/leaf.pem >/dev/null"):format(directory, directory)))
+    assert.is_true(running:stop())
   end)
 end)
