@@ -173,6 +173,7 @@ typedef struct HsmKey {
   EVP_PKEY *public; /* for verification; owned */
   int type;         /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
   unsigned field;   /* bytes of an EC coordinate */
+  atomic_bool proved; /* it has made a good signature */
   atomic_uint users;
 } HsmKey;
 void hsmkey_release(HsmKey *key);

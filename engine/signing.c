@@ -185,6 +185,7 @@ static CK_RV verified(Signing *signing, unsigned epoch) {
                        (Slice){signing->plain, signing->plain_size},
                        (Slice){signing->signature, signing->signature_size});
   if (good) {
+    atomic_store(&signing->key->proved, true);
     token_proved(token, epoch);
     return CKR_OK;
   }
@@ -202,6 +203,16 @@ static void pause_a_little(void) {
   nanosleep(&wait, NULL);
 }
 
+/* A key that has signed and now cannot is not a mistake of configuration:
+** SoftHSM answers anything when its files are away. */
+static Trouble trouble_of(const Signing *signing) {
+  Trouble trouble = ckr_trouble(signing->rv);
+  if (trouble != TROUBLE_FATAL || signing->rv == CKR_OURS_BAD_SIGNATURE ||
+      !atomic_load(&signing->key->proved))
+    return trouble;
+  return TROUBLE_GONE;
+}
+
 void signing_run(Signing *signing) {
   Token *token = signing->key->token;
   bool renewed = false, lost = false;
@@ -211,7 +222,7 @@ void signing_run(Signing *signing) {
     CK_RV rv = attempt(signing, &epoch);
     if (rv == CKR_OK) rv = verified(signing, epoch);
     signing->rv = rv;
-    Trouble trouble = ckr_trouble(rv);
+    Trouble trouble = trouble_of(signing);
     if (trouble == TROUBLE_SESSION && !renewed) {
       renewed = true;
     } else if (trouble == TROUBLE_BUSY && busy++ < BUSY_TRIES) {
@@ -227,8 +238,13 @@ void signing_run(Signing *signing) {
 }
 
 int signing_push(lua_State *L, const Signing *signing) {
-  if (signing->rv != CKR_OK)
-    return token_fail(L, signing->key->token, "signing", signing->rv);
+  if (signing->rv != CKR_OK) {
+    int count = token_fail(L, signing->key->token, "signing", signing->rv);
+    if (trouble_of(signing) != TROUBLE_GONE) return count;
+    lua_pop(L, 1);
+    lua_pushliteral(L, "hsm_gone");
+    return count;
+  }
   lua_pushlstring(L, (const char *)signing->signature, signing->signature_size);
   return 1;
 }

@@ -36,6 +36,7 @@ local function sign(ca, tbs)
   metrics.count("fulcio_ca_signatures_total", der and "ok" or "failed")
   if der then return der end
   local gone = code == "hsm_gone" or code == "hsm_busy"
+    or code == "bad_pin" or code == "pin_locked"
   return nil, refusal(gone and "ca_unavailable" or "ca_failed", {
     retry_after = gone and seconds and math.max(1, math.ceil(seconds)) or nil,
     log = { error = message, code = code } })

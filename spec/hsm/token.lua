@@ -217,12 +217,13 @@ function M.tpm()
 end
 
 --- Serves the token over a socket, and uses it through that. Returns the
---- server's process.
-function Token:serve()
+--- server's process. `provider`: another module than SoftHSM.
+function Token:serve(provider)
   local socket = self.directory .. "/p11.sock"
   os.remove(socket)
   local server = keep(self, process.start({ "p11-kit", "server", "-f",
-    "--provider", M.softhsm, "-n", socket, "pkcs11:token=spec" },
+    "--provider", provider or M.softhsm, "-n", socket,
+    "pkcs11:token=spec" },
     self.environment))
   self.environment.P11_KIT_SERVER_ADDRESS = "unix:path=" .. socket
   self.module = M.remote

@@ -1,0 +1,165 @@
+-- An HSM that goes away under load, and comes back: the whole program.
+local cjson = require("cjson")
+local engine = require("fulcio.engine")
+local hsm = require("spec.hsm.token")
+local process = require("spec.process")
+local program = require("spec.program")
+
+local POLICY = [[return { issuer = "%s", audience = "sigstore",
+  must = { email = present }, san = { email = "{email}" } }]]
+
+describe("The CA of an HSM", function()
+  local token, issuer, issuer_url, server, urls, load
+
+  setup(function() issuer, issuer_url = program.issuer() end)
+  teardown(function() issuer:stop() end)
+
+  before_each(function()
+    token = hsm.new()
+    token.environment.SHIM_COUNT = token.directory .. "/count"
+    local policies = token.directory .. "/policies"
+    assert(engine.system.mkdir(policies))
+    assert(engine.system.write(policies .. "/email.lua",
+                               POLICY:format(issuer_url)))
+  end)
+
+  after_each(function()
+    if load then load:stop() end
+    if server then server:stop() end
+    load, server = nil, nil
+    token:remove()
+  end)
+
+  local function configure()
+    local path = token.directory .. "/crypto11.conf"
+    assert(engine.system.write(path,
+      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
+        :format(token.module, hsm.pin)))
+    return path
+  end
+
+  local function createca()
+    local status, output = program.run({ "createca", "--hsm-caroot-id", "99",
+      "--pkcs11-config-path", configure(), "--generate-key", "P-256",
+      "--out", token.directory .. "/data/myrootCA.pem" }, token.environment)
+    assert.equal(0, status, output)
+  end
+
+  local function serve()
+    server, urls = program.serve(token.directory .. "/data", { "--ca",
+      "pkcs11ca", "--hsm-caroot-id", "99", "--pkcs11-config-path",
+      configure(), "--policies", token.directory .. "/policies" },
+      token.environment)
+  end
+
+  local function begin()
+    assert(engine.system.mkdir(token.directory .. "/data"))
+    createca()
+  end
+
+  local function start_load()
+    load = process.start({ (os.getenv("BUILD") or "build") .. "/fulcio",
+      "run", "spec/hsm/load.lua", urls.http, issuer_url,
+      token.directory .. "/data", token.directory .. "/over" })
+    load:wait_for("ready", 60)
+  end
+
+  -- What the load saw, once the trouble is over.
+  local function result()
+    assert(engine.system.write(token.directory .. "/over", ""))
+    return cjson.decode((load:wait_for("({.*})", 60)))
+  end
+
+  local function tree_size()
+    return program.parsed(program.get(urls.ctlog .. "/ct/v1/get-sth"))
+      .tree_size
+  end
+
+  local function kill(remote)
+    local children = remote:children()
+    remote:signal("KILL")
+    for _, child in ipairs(children) do
+      os.execute("kill -9 " .. child)
+    end
+  end
+
+  local function certificate()
+    local key = engine.pkey.generate("P-256")
+    local jwt = program.post(issuer_url .. "/token",
+                             { sub = "a", email = "a@example.com" }).body
+    return program.post(urls.http .. "/api/v2/signingCert", {
+      credentials = { oidcIdentityToken = jwt },
+      publicKeyRequest = { publicKey = { content = key:pem() },
+        proofOfPossession =
+          engine.bytes.base64(assert(key:sign("a@example.com"))) } }).status
+  end
+
+  -- Nothing but certificates and 503, nobody died, all is in the log.
+  local function assert_clean(seen, workers)
+    for status in pairs(seen.counts) do
+      assert.truthy(status == "200" or status == "503", status .. "\n"
+                    .. (server:output():match("[^\n]*status=500[^\n]*")
+                        or server:output():sub(-1000)))
+    end
+    assert.is_true((seen.counts["503"] or 0) > 0)
+    assert.is_true(seen.resumed >= 0, "it did not resume")
+    assert.same(workers, server:children())
+    assert.is_true(tree_size() >= seen.counts["200"])
+    if os.getenv("TIMES") then print(cjson.encode(seen)) end
+  end
+
+  it("goes on by itself when its remote HSM is back", function()
+    begin()
+    local remote = token:serve()
+    serve()
+    local workers = server:children()
+    start_load()
+    kill(remote)
+    os.execute("sleep 3")
+    token:serve()
+    assert_clean(result(), workers)
+  end)
+
+  it("goes on when the token's files are back", function()
+    begin()
+    serve()
+    local workers, tokens = server:children(), token.directory .. "/tokens"
+    start_load()
+    os.execute(("mv %s %s.away; sleep 1; mv %s.away %s")
+      :format(tokens, tokens, tokens, tokens))
+    assert_clean(result(), workers)
+  end)
+
+  it("tries a PIN that was changed once, whoever asks, and says so",
+     function()
+    begin()
+    local shim = os.getenv("PWD") .. "/" .. hsm.shim
+    local remote = token:serve(shim)
+    serve()
+    local function logins()
+      return select(2, program.read(token.environment.SHIM_COUNT)
+        :gsub("C_Login", ""))
+    end
+    kill(remote)
+    token:shell(("pkcs11-tool --module %s --login --pin %s --change-pin"
+      .. " --new-pin 99999999"):format(hsm.softhsm, hsm.pin))
+    local before = logins()
+    token:serve(shim)
+    for _ = 1, 20 do certificate() end
+    server:wait_for('code="bad_pin"')
+    assert.equal(503, certificate())
+    assert.equal(503, program.get(urls.http .. "/healthz").status)
+    assert.equal(before + 1, logins())
+    -- Nor do the workers that take the place of dead ones; the log is first.
+    local workers = server:children()
+    for i = 2, #workers do os.execute("kill -9 " .. workers[i]) end
+    program.wait(function()
+      local now = server:children()
+      return #now == #workers and now[2] ~= workers[2]
+        and now[3] ~= workers[3]
+    end)
+    for _ = 1, 20 do assert.equal(503, certificate()) end
+    server:wait_for("the PIN was refused before")
+    assert.equal(before + 1, logins())
+  end)
+end)
