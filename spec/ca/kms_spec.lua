@@ -136,7 +136,8 @@ describe("ca.kms", function()
     local ca, tended, server = assert(open()), 0, engine.server
     provider.tend = function()
       tended = tended + 1
-      server.stop()
+      -- It goes on tending in the loops of specs that come later.
+      if tended == 1 then server.stop() end
     end
     ca:start()
     server.run()
