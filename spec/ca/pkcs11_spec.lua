@@ -144,12 +144,14 @@ describe("ca.pkcs11", function()
     assert.truthy(answer.body:find("error communicating with CA backend",
                                    1, true))
     assert.equal(503, program.get(urls.http .. "/healthz").status)
+    assert.matches("\nfulcio_ca_up 0\n", program.get(urls.metrics).body)
     token:serve()
     verified(program.wait(function()
       local response = certificate()
       return response.status == 200 and response
     end), root)
     assert.equal(200, program.get(urls.http .. "/healthz").status)
+    assert.matches("\nfulcio_ca_up 1\n", program.get(urls.metrics).body)
   end)
 
   it("takes its chain from a file when the token keeps none", function()
