@@ -80,6 +80,17 @@ describe("options", function()
     assert.equal("prod", parsed.log_type)
   end)
 
+  it("leave what is set for serve alone in other commands", function()
+    local set = { FULCIO_SERVE_PORT = "1", FULCIO_SERVE_LOG_TYPE = "prod" }
+    local parsed = assert(options.parse("createca", {}, set))
+    assert.is_nil(parsed.port)
+    assert.equal("prod", parsed.log_type)
+    set.FULCIO_SERVE_PROT = "1"
+    local none, list = options.parse("createca", {}, set)
+    assert.is_nil(none)
+    assert.matches("unknown variable FULCIO_SERVE_PROT", list[1], 1, true)
+  end)
+
   it("read a JSON file with numbers, booleans and lists", function()
     local path = file(".json", '{"ca":"fileca","port":7,"fileca-watch":false,'
                       .. '"client-signing-algorithms":["ed25519"]}')

@@ -95,11 +95,13 @@ local function read_environment(found, environment, by_key, names)
     end
   end
   table.sort(variables)
+  -- What is set for serve does not keep other commands from running.
+  local of_serve = index("serve")
   for _, variable in ipairs(variables) do
     local key = key_of(variable:sub(#PREFIX + 1))
     if by_key[key] then
       take(found, by_key[key], environment[variable], variable)
-    else
+    elseif not of_serve[key] then
       local hint = nearest.hint(key:gsub("_", "-"), names)
       complain(found, "unknown variable %s%s", variable, hint)
     end
