@@ -134,13 +134,14 @@ describe("ca.kms", function()
 
   it("keeps a token alive in a worker", function()
     local ca, tended, server = assert(open()), 0, engine.server
-    provider.tend = function()
-      tended = tended + 1
-      -- It goes on tending in the loops of specs that come later.
-      if tended == 1 then server.stop() end
-    end
+    local sleep, stopping = server.sleep, server.stopping
+    finally(function() server.sleep, server.stopping = sleep, stopping end)
+    provider.tend = function() tended = tended + 1 end
+    server.sleep = function() end
+    server.stopping = function() return tended == 2 end
     ca:start()
+    server.spawn(function() server.stop() end)
     server.run()
-    assert.equal(1, tended)
+    assert.equal(2, tended)
   end)
 end)
