@@ -1,5 +1,6 @@
 /* The program: Lua, the engine, and the modules installed beside it. */
 #include "engine.h"
+#include "memory.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -83,7 +84,7 @@ static int traceback(lua_State *L) {
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   system_argv(argc, argv);
-  lua_State *L = luaL_newstate();
+  lua_State *L = lua_newstate(memory_lua, NULL);
   if (L == NULL) return EXIT_FAILURE;
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);
