@@ -84,7 +84,7 @@ static int traceback(lua_State *L) {
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   system_argv(argc, argv);
-  lua_State *L = lua_newstate(memory_lua, NULL);
+  lua_State *L = memory_state();
   if (L == NULL) return EXIT_FAILURE;
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);

@@ -1,10 +1,9 @@
-/* memory.c: a lua_Alloc for the one state of a program. */
+/* memory.c: the Lua state of a program, which has only one. */
 #ifndef FULCIO_MEMORY_H
 #define FULCIO_MEMORY_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "engine.h"
 
-void *memory_lua(void *user, void *block, size_t old, size_t size);
+lua_State *memory_state(void);
 
 #endif

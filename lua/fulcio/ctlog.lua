@@ -166,6 +166,7 @@ function M.run(options)
     listeners, message, code = M.listen(options)
     if not listeners then return nil, message, code end
   end
+  collectgarbage("generational") -- as workers do
   engine.server.spawn(function() context.sequencer:run() end)
   serve(context, listeners.unix, true)
   if listeners.tcp then serve(context, listeners.tcp, false) end

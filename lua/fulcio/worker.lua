@@ -157,9 +157,9 @@ end
 
 --- Answers until it is told to stop.
 function M.run(world, listeners)
-  -- Requests leave garbage, the rest stays: collecting it half as often as
-  -- usual costs little memory.
-  collectgarbage("setpause", 400)
+  -- Requests leave garbage, the rest stays. What is young is collected while
+  -- the processor's cache still has it.
+  collectgarbage("generational")
   world.ca:start()
   confine(world.options)
   local context = M.context(world)
