@@ -81,12 +81,6 @@ static void *change(void *block, size_t old, size_t size) {
   return changed;
 }
 
-#ifdef __SANITIZE_ADDRESS__
-/* The sanitizer looks at each block by itself. */
-lua_State *memory_state(void) {
-  return luaL_newstate();
-}
-#else
 static void *allocate(void *user, void *block, size_t old, size_t size) {
   (void)user;
   if (block == NULL) {
@@ -101,7 +95,13 @@ static void *allocate(void *user, void *block, size_t old, size_t size) {
   return NULL;
 }
 
-lua_State *memory_state(void) {
-  return lua_newstate(allocate, NULL);
-}
+/* A sanitizer looks at each block by itself. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
 #endif
+
+lua_State *memory_state(void) {
+  return SANITIZED ? luaL_newstate() : lua_newstate(allocate, NULL);
+}
