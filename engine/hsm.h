@@ -170,9 +170,9 @@ typedef struct HsmKey {
   KeyName name;
   CK_OBJECT_HANDLE handle; /* token->lock; good in `epoch` only */
   unsigned epoch;
-  EVP_PKEY *public; /* for verification; owned */
-  int type;         /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
-  unsigned field;   /* bytes of an EC coordinate */
+  EVP_PKEY *public;   /* for verification; owned */
+  int type;           /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
+  unsigned field;     /* bytes of an EC coordinate */
   atomic_bool proved; /* it has made a good signature */
   atomic_uint users;
 } HsmKey;

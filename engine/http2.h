@@ -49,6 +49,7 @@ struct Stream {
   int field_room;                /* of request->fields */
   Field method, path, authority; /* in head */
   size_t discarded;              /* of a body that is refused */
+  size_t held;                   /* bytes that were counted for it */
   bool headed;                   /* the head is complete */
   bool whole;                    /* nothing more comes */
   bool begun;                    /* the answer is */

@@ -18,10 +18,13 @@ static void answer_expect(Stream *stream) {
 
 /* body -------------------------------------------------------------- */
 
-static void out_add(Stream *stream, Slice bytes) {
+/* False: the process holds too much for slow peers. */
+static bool out_add(Stream *stream, Slice bytes) {
   size_t left = stream->out_size - stream->out_sent;
   if (left + bytes.size > stream->out_room) {
     size_t room = left + bytes.size;
+    if (!peers_hold(room - stream->out_room)) return false;
+    stream->held += room - stream->out_room;
     unsigned char *out = malloc(room);
     if (out == NULL) abort();
     if (left > 0) memcpy(out, stream->out + stream->out_sent, left);
@@ -34,6 +37,7 @@ static void out_add(Stream *stream, Slice bytes) {
   if (bytes.size > 0) memcpy(stream->out + left, bytes.data, bytes.size);
   stream->out_sent = 0;
   stream->out_size = left + bytes.size;
+  return true;
 }
 
 /* nghttp2_data_source_read_callback */
@@ -121,7 +125,7 @@ static int answer_submit(Stream *stream, const Response *response, bool bare,
   stream->ended = bare || !response->streams;
   if (trailed) trailers_keep(stream, response);
   if (!bare && (response->body.size > 0 || response->streams)) {
-    out_add(stream, response->body);
+    if (!out_add(stream, response->body)) return NGHTTP2_ERR_NOMEM;
     return nghttp2_submit_response(h2, stream->id, fields, count, &body);
   }
   if (!trailed)
@@ -161,10 +165,15 @@ int answer_write(lua_State *L, Request *request, Slice bytes) {
   }
   if (stream->writer != NULL)
     return luaL_error(L, "two coroutines write the same answer");
-  out_add(stream, bytes);
+  session_touch(stream->session);
+  if (!out_add(stream, bytes)) {
+    nghttp2_submit_rst_stream(stream->session->h2, NGHTTP2_FLAG_NONE,
+                              stream->id, NGHTTP2_INTERNAL_ERROR);
+    lua_pushnil(L);
+    return 1;
+  }
   answer_expect(stream);
   nghttp2_session_resume_data(stream->session->h2, stream->id);
-  session_touch(stream->session);
   if (stream->out_size - stream->out_sent > MAX_UNSENT) {
     stream->writer = L;
     return loop_suspend(L);

@@ -11,6 +11,8 @@
 /* So much of a body that is refused is read all the same: many clients hear
 ** an answer only when they have sent it. */
 #define MAX_DISCARDED (1u << 20)
+/* What a stream takes here and in nghttp2, besides its head and bodies. */
+#define STREAM_COST 2048
 #define HEAD_ROOM 1024
 #define FIELD_ROOM 16
 
@@ -32,6 +34,10 @@ int stream_begin(nghttp2_session *h2, const nghttp2_frame *frame,
   stream->id = frame->hd.stream_id;
   stream->request = request_new(connection);
   stream->request->stream = stream;
+  if (peers_hold(STREAM_COST))
+    stream->held = STREAM_COST;
+  else
+    stream->refused = 503;
   stream->next = session->streams;
   stream->link = &session->streams;
   if (stream->next != NULL) stream->next->link = &stream->next;
@@ -65,6 +71,7 @@ void stream_free(Stream *stream) {
     request->stream = NULL;
     request_abandon(request);
   }
+  peers_release(stream->held);
   free(stream->out);
   free(stream->trailers);
   free(stream);
@@ -242,16 +249,18 @@ static bool is_streamed(const Request *request) {
 
 /* whole ------------------------------------------------------------- */
 
-/* A refusal is told when the whole request has come. */
+/* Most refusals are told when the whole request has come. */
 static void stream_headed(Stream *stream) {
   stream->headed = true;
   stream->refused = head_check(stream);
-  if (stream->refused != 0 || !is_streamed(stream->request)) return;
-  stream->due = 0;
-  if (streaming_open(stream->request))
-    request_submit(stream->request);
-  else
+  bool streamed = stream->refused == 0 && is_streamed(stream->request);
+  if (streamed && !streaming_open(stream->request)) stream->refused = 503;
+  if (stream->refused == 503) {
     stream_refuse(stream, 503);
+  } else if (streamed && stream->refused == 0) {
+    stream->due = 0;
+    request_submit(stream->request);
+  }
 }
 
 static void stream_whole(Stream *stream) {

@@ -15,7 +15,7 @@
 #define MAX_SLICE 0.050
 #define MEAN_WEIGHT (1.0 / 16)
 #define INTERVAL_WEIGHT (1.0 / 256) /* sockets come between some of them */
-/* Bytes of requests that one process holds; more are refused. */
+/* Bytes of requests and unsent answers that one process holds. */
 #define MAX_HELD (64u << 20)
 
 static struct {
@@ -40,7 +40,7 @@ Request *request_new(Connection *connection) {
 }
 
 void request_free(Request *request) {
-  queue.held -= request->held;
+  peers_release(request->held);
   streaming_close(request);
   free(request->head);
   free(request->fields);
@@ -53,9 +53,18 @@ void request_abandon(Request *request) {
   if (!request->queued) request_free(request);
 }
 
-bool request_hold(Request *request, size_t size) {
+bool peers_hold(size_t size) {
   if (queue.held + size > MAX_HELD) return false;
   queue.held += size;
+  return true;
+}
+
+void peers_release(size_t size) {
+  queue.held -= size;
+}
+
+bool request_hold(Request *request, size_t size) {
+  if (!peers_hold(size)) return false;
   request->held += size;
   return true;
 }
@@ -64,7 +73,7 @@ void request_drop_body(Request *request) {
   free(request->body);
   request->body = NULL;
   request->held -= request->body_room;
-  queue.held -= request->body_room;
+  peers_release(request->body_room);
   request->body_size = request->body_room = 0;
 }
 

@@ -258,7 +258,11 @@ void request_free(Request *request);
 bool request_target(Request *request, Slice target);
 /* Lets go of a connection that closes. Frees what has not started. */
 void request_abandon(Request *request);
-/* Counts memory that is held for it; false: the process holds too much. */
+/* Counts memory that this process holds because of peers; false, and not
+** counted: it would be too much. */
+bool peers_hold(size_t size);
+void peers_release(size_t size);
+/* The same for a request, which releases it. */
 bool request_hold(Request *request, size_t size);
 /* Adds to the body. 0; 413: longer than max_body, 503: no room for it. */
 int request_append(Request *request, const void *data, size_t size);

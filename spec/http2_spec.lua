@@ -323,6 +323,25 @@ describe("http2", function()
       assert.equal(NO_ERROR, last.error) -- it was answered 408
     end)
 
+    it("what it cannot hold: 503", function()
+      local asked = {}
+      for i = 1, 199, 2 do
+        asked[#asked + 1] = post(i, "/", { ["x-a"] = ("y"):rep(15000) })
+      end
+      asked = preface .. table.concat(asked)
+      local crowd, refused = {}, 0
+      for i = 1, 50 do crowd[i] = wire.start(port, asked, goodbye) end
+      for _, answers in ipairs(crowd) do
+        for _, head in ipairs(frames.only(frames.parse(answers()),
+                                          "HEADERS")) do
+          if head.status == 503 then refused = refused + 1 end
+        end
+      end
+      assert.is_true(refused > 0)
+      local list = talk(port, get(1, "/") .. goodbye)
+      assert.equal(200, frames.only(list, "HEADERS", 1)[1].status)
+    end)
+
     it("a preface that does not end, or is another's", function()
       assert.matches("^HTTP/1.1 408 ", wire.send(port, "PR"))
       for _, begun in ipairs({ "PRI * HTTP/2.0\r\n",
