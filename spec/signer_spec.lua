@@ -367,4 +367,47 @@ describe("signer", function()
       token:close()
     ]], { SHIM_SESSIONS = "2", SHIM_SIGN_MS = "5" }))
   end)
+
+  it("loses no memory in 1,000 signatures and 40 reconnections", function()
+    if os.getenv("BUILD") or not io.open("/usr/bin/valgrind") then
+      pending("it needs valgrind, and a build without sanitizers")
+    end
+    token.module = hsm.shim
+    local fault = token.directory .. "/fault"
+    local path = token.directory .. "/valgrind.lua"
+    local file = assert(io.open(path, "w"))
+    file:write(token:prelude():gsub("package%.c?path[^\n]*\n", ""), ([[
+      local token = assert(open({ sessions = 2 }))
+      local key = assert(token:key({ label = "k" }))
+      local signed, lost = 0, 0
+      local function break_it(how)
+        local file = assert(io.open(%q, "w"))
+        file:write(how)
+        file:close()
+      end
+      engine.server.spawn(function()
+        while signed < 1000 do
+          if lost * 25 <= signed and lost < 40 then
+            lost = lost + 1
+            break_it(lost %% 2 == 0 and "C_Sign 0x30 1"
+                     or "C_Sign 0x30 1\nC_OpenSession 0x30 1")
+            key:sign("x")
+            os.remove(%q)
+            while not token:ready() do engine.server.sleep(0.01) end
+          end
+          if key:sign("x") then signed = signed + 1 end
+        end
+        token:close()
+        engine.server.stop()
+      end)
+      engine.server.run()
+      print(signed, lost)
+    ]]):format(fault, fault))
+    file:close()
+    local output = token:shell("valgrind -q --keep-debuginfo=yes --leak-check=full"
+      .. " --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+      .. " --error-exitcode=9 build/fulcio run " .. path .. " && echo clean",
+      { SHIM_FAULT = fault })
+    assert.truthy(output:find("1000\t40\nclean", 1, true), output)
+  end)
 end)
