@@ -82,8 +82,8 @@ static CK_RV choose_profile(Token *token) {
   const Profile *profile = token->profile;
   if (profile->no_login && token->pin.bytes == NULL) token->login = false;
   pthread_mutex_lock(&token->lock);
-  if (profile->sessions != 0 && token->sessions_max > profile->sessions)
-    token->sessions_max = profile->sessions;
+  unsigned most = quirk_sessions(profile, token->module->path);
+  if (most != 0 && token->sessions_max > most) token->sessions_max = most;
   pthread_mutex_unlock(&token->lock);
   return CKR_OK;
 }
@@ -110,7 +110,8 @@ static CK_RV attach(Token *token, CK_SESSION_HANDLE *session) {
   return rv;
 }
 
-static CK_RV attach_as_it_is(Token *token, CK_SESSION_HANDLE *session) {
+/* The first time others may go on meanwhile: nothing is closed. */
+static CK_RV attach_first(Token *token, CK_SESSION_HANDLE *session) {
   CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
   pthread_rwlock_rdlock(&token->module->use);
   if (token->module->ctx != NULL) rv = attach(token, session);
@@ -118,14 +119,18 @@ static CK_RV attach_as_it_is(Token *token, CK_SESSION_HANDLE *session) {
   return rv;
 }
 
-static CK_RV attach_anew(Token *token, CK_SESSION_HANDLE *session, CK_RV why) {
+/* Alone: a session must not be closed while it signs. */
+static CK_RV attach_anew(Token *token, CK_SESSION_HANDLE *session, CK_RV rv) {
   Module *module = token->module;
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += RESTART_WAIT;
-  if (pthread_rwlock_timedwrlock(&module->use, &until) != 0) return why;
-  CK_RV rv = module_restart(module);
-  if (rv == CKR_OK) rv = attach(token, session);
+  if (pthread_rwlock_timedwrlock(&module->use, &until) != 0) return rv;
+  if (module->ctx != NULL && token->epoch > 0) rv = attach(token, session);
+  if (rv != CKR_OK && !token->refused) {
+    rv = module_restart(module);
+    if (rv == CKR_OK) rv = attach(token, session);
+  }
   pthread_rwlock_unlock(&module->use);
   return rv;
 }
@@ -135,7 +140,8 @@ CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session) {
   token->refused = was_refused(turn);
   CK_RV rv = CKR_OURS_PIN_BEFORE;
   if (!token->refused) {
-    rv = attach_as_it_is(token, session);
+    rv = CKR_DEVICE_ERROR;
+    if (token->epoch == 0) rv = attach_first(token, session);
     if (rv == CKR_CRYPTOKI_NOT_INITIALIZED ||
         (again && rv != CKR_OK && !token->refused))
       rv = attach_anew(token, session, rv);

@@ -50,6 +50,10 @@ typedef struct Profile {
 } Profile;
 const Profile *quirk_named(const char *name);
 const Profile *quirk_for(const CK_INFO *info, const char *model);
+/* Most sessions of one process; 0: any. One for p11-kit's own modules: when
+** a connection is lost that several threads use, 0.24 lets some of them
+** wait for ever. Its other end does one thing at a time anyway. */
+unsigned quirk_sessions(const Profile *profile, const char *path);
 /* Why a PIN cannot be right for the profile; NULL when it may be. */
 const char *quirk_pin_fault(const Profile *profile, Slice pin);
 

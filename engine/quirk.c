@@ -71,6 +71,13 @@ const Profile *quirk_for(const CK_INFO *info, const char *model) {
   return &profiles[PROFILES - 1];
 }
 
+unsigned quirk_sessions(const Profile *profile, const char *path) {
+  const char *file = strrchr(path, '/');
+  file = file == NULL ? path : file + 1;
+  if (strncmp(file, "p11-kit-", 8) == 0) return 1;
+  return profile->sessions;
+}
+
 const char *quirk_pin_fault(const Profile *profile, Slice pin) {
   if (profile->pin_form == NULL || pin.data == NULL) return NULL;
   bool fits;

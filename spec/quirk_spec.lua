@@ -90,4 +90,10 @@ describe("quirk", function()
       io.write(token:info().sessions)
     ]], { SHIM_PROFILE = "yubihsm2" }))
   end)
+
+  it("does one thing at a time over p11-kit", function()
+    token:serve()
+    assert.equal("1", token:lua(
+      "io.write(assert(open({ sessions = 100 })):info().sessions)"))
+  end)
 end)

@@ -376,7 +376,8 @@ describe("signer", function()
     local fault = token.directory .. "/fault"
     local path = token.directory .. "/valgrind.lua"
     local file = assert(io.open(path, "w"))
-    file:write(token:prelude():gsub("package%.c?path[^\n]*\n", ""), ([[
+    local prelude = token:prelude():gsub("package%.c?path[^\n]*\n", "")
+    file:write(prelude, ([[
       local token = assert(open({ sessions = 2 }))
       local key = assert(token:key({ label = "k" }))
       local signed, lost = 0, 0
@@ -404,9 +405,11 @@ describe("signer", function()
       print(signed, lost)
     ]]):format(fault, fault))
     file:close()
-    local output = token:shell("valgrind -q --keep-debuginfo=yes --leak-check=full"
-      .. " --show-leak-kinds=definite --errors-for-leak-kinds=definite"
-      .. " --error-exitcode=9 build/fulcio run " .. path .. " && echo clean",
+    local output = token:shell("valgrind -q --keep-debuginfo=yes"
+      .. " --leak-check=full --show-leak-kinds=definite"
+      .. " --errors-for-leak-kinds=definite"
+      .. " --error-exitcode=9 build/fulcio run " .. path
+        .. " && echo clean",
       { SHIM_FAULT = fault })
     assert.truthy(output:find("1000\t40\nclean", 1, true), output)
   end)

@@ -179,8 +179,8 @@ local function start_tpm(self)
   local bus = keep(self, process.start({ "dbus-daemon", "--session", "--nofork",
                               "--print-address" }))
   local socket = directory .. "/tpm.sock"
-  local tpm = keep(self, process.start({ "swtpm", "socket", "--tpm2", "--tpmstate",
-    "dir=" .. directory .. "/tpm", "--server", "type=unixio,path=" .. socket,
+  local tpm = keep(self, process.start({ "swtpm", "socket", "--tpm2",
+    "--tpmstate", "dir=" .. directory .. "/tpm", "--server", "type=unixio,path=" .. socket,
     "--ctrl", "type=unixio,path=" .. socket .. ".ctrl", "--flags",
     "not-need-init", "--log", "file=-,level=1" }))
   self.environment = {
