@@ -180,7 +180,8 @@ local function start_tpm(self)
                               "--print-address" }))
   local socket = directory .. "/tpm.sock"
   local tpm = keep(self, process.start({ "swtpm", "socket", "--tpm2",
-    "--tpmstate", "dir=" .. directory .. "/tpm", "--server", "type=unixio,path=" .. socket,
+    "--tpmstate", "dir=" .. directory .. "/tpm", "--server",
+    "type=unixio,path=" .. socket,
     "--ctrl", "type=unixio,path=" .. socket .. ".ctrl", "--flags",
     "not-need-init", "--log", "file=-,level=1" }))
   self.environment = {
