@@ -22,6 +22,9 @@ static const Code codes[] = {
   CODE(CKR_USER_NOT_LOGGED_IN, LOGIN, "hsm_gone"),
   CODE(CKR_KEY_HANDLE_INVALID, LOGIN, "hsm_gone"),
   CODE(CKR_OBJECT_HANDLE_INVALID, LOGIN, "hsm_gone"),
+  CODE(CKR_KEY_CHANGED, LOGIN, "hsm_gone"),
+  /* SoftHSM of a key whose file has gone. */
+  CODE(CKR_KEY_INDIGESTIBLE, LOGIN, "hsm_gone"),
 
   CODE(CKR_DEVICE_REMOVED, GONE, "hsm_gone"),
   CODE(CKR_TOKEN_NOT_PRESENT, GONE, "hsm_gone"),

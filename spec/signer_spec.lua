@@ -182,6 +182,7 @@ describe("signer", function()
     { "C_SignInit", "0x101 1", "CKR_USER_NOT_LOGGED_IN" },
     { "C_SignInit", "0x60 1", "CKR_KEY_HANDLE_INVALID" },
     { "C_SignInit", "0x82 1", "CKR_OBJECT_HANDLE_INVALID" },
+    { "C_SignInit", "0x67 1", "CKR_KEY_INDIGESTIBLE" },
     { "C_SignInit", "0x90 1", "CKR_OPERATION_ACTIVE" },
     { "C_Sign", "0x6 2", "CKR_FUNCTION_FAILED" },
     { "C_Sign", "0x32 1", "CKR_DEVICE_REMOVED", true },
