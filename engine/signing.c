@@ -10,6 +10,8 @@
 #include <time.h>
 
 enum { BUSY_TRIES = 3, SAMPLED = 64 };
+/* No attempt begins later than this. */
+#define RECOVERY_SECONDS 1
 
 /* DigestInfo before the digest (RFC 8017 section 9.2, note 1). */
 static const unsigned char DIGEST_INFO[] = {
@@ -215,7 +217,8 @@ static Trouble trouble_of(const Signing *signing) {
 
 void signing_run(Signing *signing) {
   Token *token = signing->key->token;
-  bool renewed = false, lost = false;
+  bool renewed = false;
+  double last = token_clock() + RECOVERY_SECONDS;
   int busy = 0;
   for (;;) {
     unsigned epoch = 0;
@@ -229,8 +232,8 @@ void signing_run(Signing *signing) {
       pause_a_little();
     } else if (trouble == TROUBLE_GONE || trouble == TROUBLE_SESSION ||
                trouble == TROUBLE_LOGIN) {
-      if (lost || token_lost(token, epoch, rv) != CKR_OK) return;
-      lost = true;
+      if (token_lost(token, epoch, rv) != CKR_OK || token_clock() > last)
+        return;
     } else {
       return;
     }

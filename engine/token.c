@@ -11,7 +11,7 @@
 #define BACKOFF_FIRST 0.1
 #define BACKOFF_LAST 1.0
 /* Whoever finds the token lost waits so long for who is reconnecting it. */
-#define LOST_SECONDS 0.5
+#define LOST_SECONDS 0.8
 
 double token_clock(void) {
   struct timespec now;
@@ -87,11 +87,14 @@ static bool await(Token *token, double until) {
 }
 
 /* With the lock held: whether this thread is to connect. Else *rv is what
-** came of another's attempt, if it came soon. */
+** came of another's attempt, if it came soon after the loss. */
 static bool may_connect(Token *token, CK_RV *rv) {
-  while (token->state == TOKEN_DOWN && token->connecting &&
-         await(token, token->lost_at + LOST_SECONDS))
-    continue;
+  double last = token->lost_at + LOST_SECONDS;
+  bool waits = true;
+  while (token->state == TOKEN_DOWN && waits)
+    waits = token->connecting
+      ? await(token, last)
+      : token->retry_at < last && await(token, token->retry_at);
   *rv = token->state == TOKEN_UP ? CKR_OK : token->why;
   if (token->state != TOKEN_DOWN || token->connecting ||
       token_clock() < token->retry_at)
@@ -194,10 +197,14 @@ CK_RV token_take(Token *token, CK_SESSION_HANDLE *session, unsigned *epoch) {
 void token_give(Token *token, CK_SESSION_HANDLE session, unsigned epoch,
                 CK_RV rv) {
   Trouble trouble = ckr_trouble(rv);
-  bool close = trouble == TROUBLE_SESSION;
+  /* After "busy" nobody knows what the session is still at. */
+  bool close = trouble == TROUBLE_SESSION || trouble == TROUBLE_BUSY;
   pthread_mutex_lock(&token->lock);
   if (token->epoch != epoch || token->state != TOKEN_UP) {
     close = false; /* it went with its epoch */
+  } else if (close && token->session_count == 1) {
+    close = false; /* to close the last one is to log out */
+    drop(token, CKR_SESSION_CLOSED);
   } else if (close) {
     token->session_count--;
   } else {

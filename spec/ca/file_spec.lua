@@ -117,4 +117,11 @@ describe("ca.file", function()
       assert.equal("none none", file.stamp(links))
     end)
   end)
+
+  it("says how a key in an HSM is named", function()
+    local ca, message = file.open({ fileca_cert = "chain.pem",
+                                    fileca_key = "pkcs11:object=k" })
+    assert.is_nil(ca)
+    assert.truthy(message:find("--ca pkcs11ca", 1, true))
+  end)
 end)

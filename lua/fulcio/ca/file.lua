@@ -10,6 +10,10 @@ local function required(options)
       return nil, ("--%s must be set when using fileca"):format(name)
     end
   end
+  if options.fileca_key:find("^pkcs11:") then
+    return nil, "--fileca-key names a key in an HSM: use --ca pkcs11ca"
+      .. " --hsm-key-label 'pkcs11:…' --aws-hsm-root-ca-path CHAIN"
+  end
   return true
 end
 
