@@ -196,7 +196,8 @@ describe("signer", function()
   for _, case in ipairs(cases) do
     it("recovers from " .. case[3] .. " of " .. case[1], function()
       local result = under_faults(case[1] .. " " .. case[2] .. "\n", 1)
-      if not case[4] then assert.equal(0, result.bad, result.codes .. " " .. result.note) end
+      local said = result.codes .. " " .. result.note
+      if not case[4] then assert.equal(0, result.bad, said) end
       assert.is_true(result.last > 32)
       assert.equal("up", result.state)
     end)
