@@ -2,7 +2,6 @@
 #include "server.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -12,16 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define INPUT_SLACK 4096 /* bytes that may wait besides a whole head */
 
 /* closing ----------------------------------------------------------- */
-
-size_t connection_unsent(Connection *connection) {
-  return evbuffer_get_length(bufferevent_get_output(connection->stream));
-}
 
 void connection_pin(Connection *connection) {
   connection->pins++;
@@ -43,6 +37,7 @@ void connection_close(Connection *connection) {
     if (!connection->leaving) channel_end(connection);
     channel_free(connection->channel);
   }
+  held_close(connection);
   bufferevent_free(connection->stream);
   shared_connections(-1);
   loop_hold(-1);
@@ -68,7 +63,7 @@ static void connection_linger(Connection *connection) {
 void connection_leave(Connection *connection, bool unread) {
   if (connection->channel != NULL && !connection->leaving)
     channel_end(connection);
-  if (connection->closed) return;
+  if (connection->closed || !connection_release(connection)) return;
   connection->unsent = connection_unsent(connection);
   connection->closing = connection->leaving = true;
   if (connection->unsent > 0)
@@ -120,30 +115,6 @@ void connection_late(Connection *connection) {
 }
 
 /* bytes ------------------------------------------------------------- */
-
-bool connection_push(Connection *connection, Slice head, Slice body) {
-  struct iovec parts[2] = {
-    {(void *)(uintptr_t)head.data, head.size},
-    {(void *)(uintptr_t)body.data, body.size},
-  };
-  ssize_t sent = 0;
-  if (connection_unsent(connection) == 0)
-    sent = writev(bufferevent_getfd(connection->stream), parts, 2);
-  if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-    connection_close(connection);
-    return false;
-  }
-  size_t done = sent < 0 ? 0 : (size_t)sent;
-  for (int i = 0; i < 2; i++) {
-    size_t part = done < parts[i].iov_len ? done : parts[i].iov_len;
-    done -= part;
-    if (part < parts[i].iov_len)
-      bufferevent_write(connection->stream, (char *)parts[i].iov_base + part,
-                        parts[i].iov_len - part);
-  }
-  connection->unsent = connection_unsent(connection);
-  return true;
-}
 
 bool connection_send(Connection *connection, Slice head, Slice body) {
   return connection->channel != NULL ? channel_send(connection, head, body)
@@ -199,6 +170,7 @@ static const Protocol *connection_sniff(Connection *connection) {
 static void connection_over(Connection *connection) {
   bool waits =
     connection->request != NULL && connection->request->arrival == ARRIVED;
+  if (!connection_release(connection)) return;
   if (!waits && connection_unsent(connection) == 0)
     connection_close(connection);
 }

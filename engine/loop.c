@@ -16,6 +16,9 @@ static struct {
   struct event *grace_event;
   void (*hooks[HOOKS])(bool now);
   int hook_count;
+  void (*turn_hooks[HOOKS])(void);
+  int turn_hook_count;
+  bool over; /* the loop ends with this turn */
   int holds;
   bool stopping;
   pid_t master; /* the only process that may stop us; 0: anyone */
@@ -42,9 +45,14 @@ lua_State *loop_state(void) {
   return loop.L;
 }
 
+static void loop_end(void) {
+  loop.over = true;
+  event_base_loopbreak(loop.base);
+}
+
 /* Ends the loop once it was told to stop and nothing holds it. */
 static void loop_settle(void) {
-  if (loop.stopping && loop.holds == 0) event_base_loopbreak(loop.base);
+  if (loop.stopping && loop.holds == 0) loop_end();
 }
 
 void loop_hold(int by) {
@@ -58,10 +66,17 @@ void loop_on_stop(void (*hook)(bool now)) {
   if (loop.hook_count < HOOKS) loop.hooks[loop.hook_count++] = hook;
 }
 
+void loop_on_turn(void (*hook)(void)) {
+  for (int i = 0; i < loop.turn_hook_count; i++)
+    if (loop.turn_hooks[i] == hook) return;
+  if (loop.turn_hook_count == HOOKS) abort();
+  loop.turn_hooks[loop.turn_hook_count++] = hook;
+}
+
 static void grace_over(evutil_socket_t fd, short what, void *context) {
   (void)fd, (void)what, (void)context;
   for (int i = 0; i < loop.hook_count; i++) loop.hooks[i](true);
-  event_base_loopbreak(loop.base);
+  loop_end();
 }
 
 struct event_base *loop_base(void) {
@@ -74,7 +89,7 @@ struct event_base *loop_base(void) {
 
 void loop_fail(void) {
   loop.failed = true;
-  event_base_loopbreak(loop.base);
+  loop_end();
 }
 
 void loop_stop(void) {
@@ -122,7 +137,11 @@ static void loop_run_signalled(void) {
     event_new(loop.base, fd, EV_READ | EV_PERSIST, loop_signalled, NULL);
   event_add(event, NULL);
   if (loop.started != NULL) loop.started();
-  event_base_loop(loop.base, EVLOOP_NO_EXIT_ON_EMPTY);
+  loop.over = false;
+  while (!loop.over) {
+    event_base_loop(loop.base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    for (int i = 0; i < loop.turn_hook_count; i++) loop.turn_hooks[i]();
+  }
   event_free(event);
   close(fd);
   sigprocmask(SIG_SETMASK, &before, NULL);

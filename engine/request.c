@@ -340,6 +340,7 @@ static void queue_run(evutil_socket_t fd, short what, void *context) {
     if (queue.first == NULL) queue.end = &queue.first;
     queue_measure();
     request_start(request);
+    held_look();
   }
   queue.rested = loop_clock();
   if (queue.first != NULL) queue_arm();

@@ -23,6 +23,8 @@ typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context);
+/* Calls hook at the end of each turn. */
+void loop_on_turn(void (*hook)(void));
 /* Counts what must end before a loop that was told to stop may end. */
 void loop_hold(int by);
 /* Calls hook(false) on stop, and hook(true) when the grace is over. */
@@ -123,6 +125,9 @@ struct Connection {
   const Protocol *protocol; /* NULL until the first byte */
   struct bufferevent *stream;
   struct evbuffer *input;
+  struct evbuffer *held;  /* to be sent at the end of this turn; or NULL */
+  Connection *next_held;
+  Connection **held_link; /* NULL: nothing is held */
   Channel *channel; /* NULL: plain; else input is what it decrypted */
   Request *request; /* HTTP/1.1: the one that arrives or runs */
   Session *session; /* HTTP/2 */
@@ -158,11 +163,18 @@ void connection_wait(Connection *connection, Ageing *list);
 void connection_rest(Connection *connection);
 /* Gives the protocol what has come. */
 void connection_feed(Connection *connection);
-/* Sends, at once if possible; false: the connection was closed. */
+/* Sends, when the loop's turn ends; false: the connection was closed. */
 bool connection_send(Connection *connection, Slice head, Slice body);
-/* The same below TLS: bytes as the socket gets them. */
+/* held.c: the same below TLS: bytes as the socket gets them. */
 bool connection_push(Connection *connection, Slice head, Slice body);
 size_t connection_unsent(Connection *connection);
+/* Sends now what is held; false: the connection was closed. */
+bool connection_release(Connection *connection);
+/* Sends what can be sent now, and holds no more. */
+void held_close(Connection *connection);
+/* Sends what is held for anybody: all, or when the oldest waited enough. */
+void held_release(void);
+void held_look(void);
 /* Closes when all is sent. unread: the peer may still be sending, so it
 ** gets time to read the answer before a reset would destroy it. */
 void connection_leave(Connection *connection, bool unread);

@@ -116,5 +116,6 @@ void service_open(Service *service) {
   service->next = services;
   services = service;
   loop_on_stop(services_stop);
+  loop_on_turn(held_release);
   http2_open();
 }
