@@ -3,6 +3,8 @@
 
 #include <event2/event.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -124,6 +126,12 @@ static void loop_signalled(evutil_socket_t fd, short what, void *context) {
     if (loop.master == 0 || (pid_t)info.ssi_pid == loop.master) loop_stop();
 }
 
+/* What Lua has written to buffers of its own. */
+static void flush_streams(void) {
+  if (__fpending(stdout) > 0) fflush(stdout);
+  if (__fpending(stderr) > 0) fflush(stderr);
+}
+
 /* Runs the base with SIGTERM and SIGINT turned into loop_stop. */
 static void loop_run_signalled(void) {
   sigset_t set, before;
@@ -141,6 +149,7 @@ static void loop_run_signalled(void) {
   while (!loop.over) {
     event_base_loop(loop.base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
     for (int i = 0; i < loop.turn_hook_count; i++) loop.turn_hooks[i]();
+    flush_streams();
   }
   event_free(event);
   close(fd);

@@ -6,10 +6,11 @@
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
-local find = string.find
+local concat, find, sub = table.concat, string.find, string.sub
 local json_text = engine.bytes.json
 
 local LIMIT = 256
+local BUFFER = 65536
 local HIDDEN = '"(not logged)"'
 
 local secret_names = {
@@ -26,7 +27,7 @@ local levels = { debug = 1, info = 2, warn = 3, error = 4 }
 local severity = { debug = "DEBUG", info = "INFO", warn = "WARNING",
                    error = "ERROR" }
 
-local mode, threshold, write
+local mode, threshold, write, flush, stream
 local second, stamp = -1, nil
 
 local function hex(byte)
@@ -34,7 +35,7 @@ local function hex(byte)
 end
 
 local function cut(text)
-  text = text:sub(1, LIMIT)
+  text = sub(text, 1, LIMIT)
   return (text:gsub("[\192-\255][\128-\191]*$", function(last)
     return engine.bytes.is_utf8(last) and last or ""
   end)) .. "…"
@@ -52,19 +53,26 @@ local function has_secret(text)
   return false
 end
 
-local function value_text(name, value, wary)
-  if secret_names[name] then return HIDDEN end
-  local kind = type(value)
+local function other_text(kind, value)
   if kind == "boolean" then return value and "true" or "false" end
   if kind == "number" then
     local finite = value == value and value < 1e308 and value > -1e308
-    return finite and json.encode(value) or quoted(tostring(value))
+    return finite and json.encode(value)
   end
   if kind == "table" and not getmetatable(value) then
     local ok, text = pcall(json.encode, value)
-    value = ok and text or "table"
+    return nil, ok and text or "table"
   end
-  value = tostring(value)
+end
+
+local function value_text(name, value, wary)
+  if secret_names[name] then return HIDDEN end
+  local kind = type(value)
+  if kind ~= "string" then
+    local text, long = other_text(kind, value)
+    if text then return text end
+    value = long or tostring(value)
+  end
   return wary and has_secret(value) and HIDDEN or quoted(value)
 end
 
@@ -85,25 +93,57 @@ local function sorted(fields)
   return names
 end
 
--- `wary`: looks for secrets in each value.
-local function line(level, event, fields, wary)
-  local out
-  if mode == "prod" then
-    out = { '{"severity":"', severity[level], '","ts":"', time(),
-            '","message":', quoted(event) }
-  else
-    out = { time():sub(12, 23), " ", ("%-7s"):format(severity[level]), " ",
-            (quoted(event):gsub('^"(.*)"$', "%1")) }
+-- event to the names of its fields, sorted, as they were the last time
+local orders = {}
+
+local function fits(names, fields)
+  local count = 0
+  for _ in pairs(fields) do count = count + 1 end
+  if count ~= #names then return false end
+  for i = 1, count do
+    if fields[names[i]] == nil then return false end
   end
-  local names = sorted(fields)
+  return true
+end
+
+-- An event mostly has the fields that it had before.
+local function order(event, fields)
+  local names = orders[event]
+  if names and fits(names, fields) then return names end
+  names = sorted(fields)
+  orders[event] = names
+  return names
+end
+
+-- A JSON member's name and what stands around it.
+local members = setmetatable({}, { __index = function(made, name)
+  made[name] = ',"' .. name .. '":'
+  return made[name]
+end })
+
+-- `wary`: looks for secrets in each value.
+local function json_line(level, event, fields, wary)
+  local out = { '{"severity":"', severity[level], '","ts":"', time(),
+                '","message":', quoted(event) }
+  local names = order(event, fields)
   for i = 1, #names do
     local name = names[i]
-    local value = value_text(name, fields[name], wary)
-    out[#out + 1] = mode == "prod" and ',"' .. name .. '":' .. value
-      or " " .. name .. "=" .. value
+    out[5 + 2 * i] = members[name]
+    out[6 + 2 * i] = value_text(name, fields[name], wary)
   end
-  out[#out + 1] = mode == "prod" and "}\n" or "\n"
-  return table.concat(out)
+  out[#out + 1] = "}\n"
+  return concat(out)
+end
+
+local function text_line(level, event, fields, wary)
+  local out = { sub(time(), 12, 23), " ", ("%-7s"):format(severity[level]), " ",
+                (quoted(event):gsub('^"(.*)"$', "%1")) }
+  for _, name in ipairs(order(event, fields)) do
+    out[#out + 1] = " " .. name .. "="
+    out[#out + 1] = value_text(name, fields[name], wary)
+  end
+  out[#out + 1] = "\n"
+  return concat(out)
 end
 
 -- The request that a coroutine is busy with: its ID.
@@ -113,17 +153,16 @@ local function here()
   return coroutine.running() or requests -- Lua 5.1: nil in the main one
 end
 
+-- `fields` are ours from now on.
 local function say(level, event, fields)
   if levels[level] < threshold then return end
-  local id = requests[here()]
-  if id then
-    local all = { request_id = id }
-    for name, value in pairs(fields or {}) do all[name] = value end
-    fields = all
-  end
-  local text = line(level, event, fields or {})
-  if has_secret(text) then text = line(level, event, fields or {}, true) end
+  fields = fields or {}
+  fields.request_id = fields.request_id or requests[here()]
+  local line = mode == "prod" and json_line or text_line
+  local text = line(level, event, fields)
+  if has_secret(text) then text = line(level, event, fields, true) end
   write(text)
+  if level == "error" then flush() end
 end
 
 local M = {}
@@ -149,14 +188,24 @@ function M.open(options)
   end
   mode = options.mode
   threshold = mode == "prod" and levels.info or levels.debug
-  local stream = mode == "prod" and io.stderr or io.stdout
+  stream = mode == "prod" and io.stderr or io.stdout
   write = options.write or function(text)
     stream:write(text)
     stream:flush()
   end
+  flush = function() end
 end
 
---- Logs an event, a short text, with fields by name.
+--- In a process that runs the engine's loop: lines leave together at the
+--- end of each of its turns, errors at once.
+function M.gather()
+  if not stream:setvbuf("full", BUFFER) then return end
+  write = function(text) stream:write(text) end
+  flush = function() stream:flush() end
+end
+
+--- Logs an event, a short text, with fields by name, a table that is the
+--- log's from then on.
 function M.debug(event, fields) say("debug", event, fields) end
 
 --- Logs an event that is part of the day's work.

@@ -175,6 +175,7 @@ function M.run(world, listeners)
     request_seconds = context.options.read_header_timeout,
     refuse = server.refuse, on_error = on_error })
   if next(world.tls) then look_for_certificates(context) end
+  log.gather()
   engine.server.run()
 end
 
