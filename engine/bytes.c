@@ -155,10 +155,30 @@ static bool is_plain(unsigned char c) {
   return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+size_t engine_plain(const unsigned char *at, size_t size) {
+  const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    uint64_t word;
+    memcpy(&word, at + i, 8);
+    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+    uint64_t delete = word ^ (ones * 0x7f);
+    /* A byte's top bit: it is not ASCII, or below 0x20, or was made zero. */
+    uint64_t found = word | (word - ones * 0x20) | (quote - ones) |
+      (slash - ones) | (delete - ones);
+    if ((found & tops) != 0) break;
+  }
+  while (i < size && is_plain(at[i])) i++;
+  return i;
+}
+
 /* What put_json needs at most. */
 static size_t json_room(Slice text) {
-  size_t room = text.size + 2;
-  for (size_t i = 0; i < text.size; i++) room += is_plain(text.data[i]) ? 0 : 5;
+  size_t room = text.size + 2, at = 0;
+  while ((at += engine_plain(text.data + at, text.size - at)) < text.size) {
+    room += 5;
+    at++;
+  }
   return room;
 }
 
@@ -166,10 +186,10 @@ static size_t json_room(Slice text) {
 static char *put_json(char *out, Slice text) {
   const unsigned char *at = text.data, *end = at + text.size;
   while (at < end) {
-    const unsigned char *start = at;
-    while (at < end && is_plain(*at)) at++;
-    memcpy(out, start, (size_t)(at - start));
-    out += at - start;
+    size_t plain = engine_plain(at, (size_t)(end - at));
+    memcpy(out, at, plain);
+    out += plain;
+    at += plain;
     if (at == end) break;
     size_t length = *at < 0x80 ? 1 : utf8_length(at, (size_t)(end - at));
     if (length == 0) return NULL;
@@ -196,6 +216,24 @@ static int bytes_json(lua_State *L) {
   return 1;
 }
 
+/* bytes.is_printable(text) --> boolean */
+static int bytes_is_printable(lua_State *L) {
+  Slice text = engine_slice(L, 1);
+  size_t at = 0;
+  bool good = true;
+  while (good && (at += engine_plain(text.data + at, text.size - at)) <
+           text.size) {
+    unsigned char c = text.data[at];
+    size_t length =
+      c < 0x80 ? 1 : utf8_length(text.data + at, text.size - at);
+    bool latin_control = c == 0xc2 && length == 2 && text.data[at + 1] < 0xa0;
+    good = length > 0 && c >= 0x20 && c != 0x7f && !latin_control;
+    at += length;
+  }
+  lua_pushboolean(L, good);
+  return 1;
+}
+
 /* bytes.is_utf8(text) --> boolean */
 static int bytes_is_utf8(lua_State *L) {
   lua_pushboolean(L, engine_is_utf8(engine_slice(L, 1)));
@@ -205,6 +243,7 @@ static int bytes_is_utf8(lua_State *L) {
 static const luaL_Reg BYTES[] = {
   {"base64", bytes_base64},     {"base64url", bytes_base64url},
   {"hex", bytes_hex},           {"is_utf8", bytes_is_utf8},
+  {"is_printable", bytes_is_printable},
   {"json", bytes_json},         {"digest", bytes_digest},
   {"random", bytes_random},     {"sha256", bytes_sha256},
   {"unbase64", bytes_unbase64}, {NULL, NULL},

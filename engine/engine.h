@@ -37,6 +37,9 @@ typedef struct Slice {
 /* The string argument at index; throws when there is none. */
 Slice engine_slice(lua_State *L, int index);
 bool engine_is_utf8(Slice text);
+/* How many bytes from the first on are printable ASCII that JSON's strings
+** have as it is: no quote, no backslash. */
+size_t engine_plain(const unsigned char *at, size_t size);
 /* Bytes to work in, on the C stack while those suffice, else in a userdata;
 ** pushes one value. */
 typedef struct Room {

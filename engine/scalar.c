@@ -122,12 +122,14 @@ static bool scan_escape(Scan *s, bool keep) {
 bool scan_string(Scan *s, bool *escaped) {
   *escaped = false;
   for (;;) {
-    while (s->at < s->end && *s->at >= 0x20 && *s->at < 0x80 && *s->at != '"' &&
-           *s->at != '\\')
-      s->at++;
+    s->at += engine_plain(s->at, (size_t)(s->end - s->at));
     if (s->at >= s->end || *s->at < 0x20)
       return scan_fail_here(s, "in string literal");
     if (*s->at == '"') break;
+    if (*s->at == 0x7f) {
+      s->at++;
+      continue;
+    }
     if (*s->at >= 0x80) {
       if (!scan_utf8(s)) return false;
       continue;

@@ -8,14 +8,12 @@ local san = require("fulcio.san")
 
 local MAX = 2048
 
--- UTF-8 without control characters, those of Latin-1 neither.
-local printable = assert(engine.pattern.compile(
-  "[^\\x{00}-\\x{1F}\\x{7F}-\\x{9F}]*"))
+local printable = engine.bytes.is_printable
 
 -- Why no certificate may say this text, nil when one may.
 local function unfit(text)
   if #text > MAX then return "is longer than 2 KiB" end
-  if not printable:match(text) then return "has a control character" end
+  if not printable(text) then return "has a control character" end
 end
 
 local M = {}

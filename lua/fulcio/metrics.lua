@@ -66,8 +66,9 @@ local code_names = {
 local methods = { GET = "get", POST = "post", HEAD = "head",
                   OPTIONS = "options", PUT = "put", DELETE = "delete" }
 
+local KEY = {}
 local local_counts, gauges = {}, {}
-local keys, series, parts = {}, {}, {}
+local known, series, parts, calls = {}, {}, {}, {}
 
 local local_store = {
   count = function(key, by)
@@ -108,19 +109,28 @@ local function make_key(name, ...)
   return name .. SEPARATOR .. text .. SEPARATOR, many
 end
 
--- Names and label values come to the same key string each time, so that
--- counting makes no garbage.
-local function key_of(name, a, b, c, d)
-  local memo = name
-  if a then memo = memo .. SEPARATOR .. a end
-  if b then memo = memo .. SEPARATOR .. b end
-  if c then memo = memo .. SEPARATOR .. c .. SEPARATOR .. (d or "") end
-  local key = keys[memo]
-  if key then return key end
-  local many
-  key, many = make_key(name, a, b, c, d)
-  if not many then keys[memo] = key end
+-- Finds, or makes, a series' key. Those that became "other" are not
+-- remembered: what comes from outside must not fill this process.
+local function learn(name, a, b, c, d)
+  local key, many = make_key(name, a, b, c, d)
+  if many then return key end
+  local at = known
+  for _, value in ipairs({ name, a, b, c, d }) do
+    at[value] = at[value] or {}
+    at = at[value]
+  end
+  at[KEY] = key
   return key
+end
+
+-- Counting makes no garbage: known[name][a][b][c][d][KEY] is the key.
+local function key_of(name, a, b, c, d)
+  local at = known[name]
+  if at and a ~= nil then at = at[a] end
+  if at and b ~= nil then at = at[b] end
+  if at and c ~= nil then at = at[c] end
+  if at and d ~= nil then at = at[d] end
+  return at and at[KEY] or learn(name, a, b, c, d)
 end
 
 local M = {}
@@ -158,23 +168,38 @@ end
 
 --- Counts one answered HTTP request: method, status, seconds.
 function M.served(method, status, seconds)
-  status, method = tostring(status), methods[method] or "other"
+  method = methods[method] or "other"
   M.count("http_requests_total", status, method)
   M.observe("fulcio_api_latency", seconds, status, method)
+end
+
+-- The keys of what a call counts.
+local function call_keys(path, kind, code)
+  local service, name = path:match("^/(.-)/(.*)$")
+  return {
+    key_of("grpc_server_started_total", kind, service, name),
+    key_of("grpc_server_msg_received_total", kind, service, name),
+    key_of("grpc_server_handled_total", kind, service, name,
+           code_names[code] or "Unknown"),
+    code == 0 and key_of("grpc_server_msg_sent_total", kind, service, name)
+      or nil,
+  }
 end
 
 --- Counts one answered call by its gRPC path, which must be one that
 --- exists, gRPC status, and kind ("unary" when nil).
 function M.called(path, code, kind)
-  local service, name = path:match("^/(.-)/(.*)$")
-  kind = kind or "unary"
-  M.count("grpc_server_started_total", kind, service, name)
-  M.count("grpc_server_msg_received_total", kind, service, name)
-  M.count("grpc_server_handled_total", kind, service, name,
-          code_names[code] or "Unknown")
-  if code == 0 then
-    M.count("grpc_server_msg_sent_total", kind, service, name)
+  local by_code = calls[path]
+  if not by_code then
+    by_code = {}
+    calls[path] = by_code
   end
+  local keys = by_code[code]
+  if not keys then
+    keys = call_keys(path, kind or "unary", code)
+    by_code[code] = keys
+  end
+  for i = 1, #keys do store.count(keys[i], 1) end
 end
 
 --- Counts one certificate, and its issuer.
