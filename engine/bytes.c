@@ -166,7 +166,10 @@ size_t engine_plain(const unsigned char *at, size_t size) {
     /* A byte's top bit: it is not ASCII, or below 0x20, or was made zero. */
     uint64_t found = word | (word - ones * 0x20) | (quote - ones) |
       (slash - ones) | (delete - ones);
-    if ((found & tops) != 0) break;
+    if ((found & tops) == 0) continue;
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+      return i + (size_t)__builtin_ctzll(found & tops) / 8;
+    break;
   }
   while (i < size && is_plain(at[i])) i++;
   return i;

@@ -148,7 +148,7 @@ static int join_signed(lua_State *L, Slice signature) {
   Pkey *key = pkey_check(L, 2);
   const Algorithm *algorithm = algorithm_of(key_shape(key));
   Slice info = engine_slice(L, 3);
-  DerWriter *writer = der_writer_push(L, 512);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   der_put(L, writer, signature);
   der_put_byte(L, writer, 0);
   der_wrap(L, writer, DER_BIT_STRING, 0);
@@ -171,7 +171,7 @@ static int csr_create(lua_State *L) {
   if (algorithm_of(key_shape(key)) == NULL)
     return engine_fail(L, "sign_failed", "a key of this kind cannot sign");
   lua_getfield(L, 1, "subject");
-  DerWriter *writer = der_writer_push(L, 512);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   der_put(L, writer, none);
   der_put(L, writer, pkey_spki(key));
   int failed = name_put(L, writer, 3, "bad_csr");

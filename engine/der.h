@@ -1,5 +1,5 @@
 /* der_read.c, der_write.c: strict DER (X.690) both ways, with no allocation
-** but the writer's one buffer. */
+** unless a writer outgrows its room. */
 #ifndef FULCIO_DER_H
 #define FULCIO_DER_H
 
@@ -50,14 +50,13 @@ unsigned char *der_header(unsigned char *at, unsigned tag, size_t content);
 typedef struct DerWriter {
   unsigned char *base;
   size_t capacity, start;
-  int place; /* on the stack */
-  unsigned char room[];
+  int place; /* on Lua's stack: what does not fit into `few` */
+  unsigned char few[2048];
 } DerWriter;
 
-/* Pushes a writer that Lua collects, with room for so many bytes; it grows
-** while it stays in its place on the stack. Writing throws when memory
-** ends. */
-DerWriter *der_writer_push(lua_State *L, size_t room);
+/* Opens a writer on the C stack and pushes one value, in whose place it
+** grows. Writing throws when memory ends. */
+DerWriter *der_writer_open(lua_State *L, DerWriter *writer);
 Slice der_written(const DerWriter *writer);
 /* How much is written: the mark that der_wrap wants. */
 size_t der_mark(const DerWriter *writer);

@@ -1,10 +1,7 @@
 /* DER, written from the end to the beginning. */
 #include "der.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#define WRITER_TYPE "fulcio.der"
 
 size_t der_header_size(size_t content) {
   size_t size = 2;
@@ -25,28 +22,10 @@ unsigned char *der_header(unsigned char *at, unsigned tag, size_t content) {
   return at;
 }
 
-static int writer_free(lua_State *L) {
-  DerWriter *writer = luaL_checkudata(L, 1, WRITER_TYPE);
-  if (writer->base != writer->room) free(writer->base);
-  writer->base = writer->room;
-  return 0;
-}
-
-/* Most writers never outgrow their room, and need not be finalized. */
-static void be_collected(lua_State *L, const DerWriter *writer) {
-  lua_pushvalue(L, writer->place);
-  if (luaL_newmetatable(L, WRITER_TYPE)) {
-    lua_pushcfunction(L, writer_free);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  lua_pop(L, 1);
-}
-
-DerWriter *der_writer_push(lua_State *L, size_t room) {
-  DerWriter *writer = lua_newuserdata(L, sizeof *writer + room);
-  writer->base = writer->room;
-  writer->capacity = writer->start = room;
+DerWriter *der_writer_open(lua_State *L, DerWriter *writer) {
+  lua_pushnil(L);
+  writer->base = writer->few;
+  writer->capacity = writer->start = sizeof writer->few;
   writer->place = lua_gettop(L);
   return writer;
 }
@@ -60,22 +39,15 @@ size_t der_mark(const DerWriter *writer) {
   return writer->capacity - writer->start;
 }
 
-_Noreturn static void no_memory(lua_State *L) {
-  luaL_error(L, "not enough memory");
-  abort();
-}
-
 /* Room for `size` more bytes in front; what is written stays at the end. */
 static unsigned char *make_room(lua_State *L, DerWriter *writer, size_t size) {
   if (size > writer->start) {
     size_t used = der_mark(writer);
     size_t capacity = writer->capacity * 2;
     while (capacity - used < size) capacity *= 2;
-    if (writer->base == writer->room) be_collected(L, writer);
-    unsigned char *base = malloc(capacity);
-    if (base == NULL) no_memory(L);
+    unsigned char *base = lua_newuserdata(L, capacity);
     memcpy(base + capacity - used, writer->base + writer->start, used);
-    if (writer->base != writer->room) free(writer->base);
+    lua_replace(L, writer->place);
     writer->base = base;
     writer->capacity = capacity;
     writer->start = capacity - used;

@@ -25,7 +25,7 @@ static int draft_new(lua_State *L) {
   Serial serial;
   size_t extensions;
   lua_settop(L, 1);
-  DerWriter *writer = der_writer_push(L, 2048);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   int failed = profile_write(L, writer, &serial, &extensions);
   if (failed != 0) return failed;
   Slice written = der_written(writer);
@@ -73,7 +73,7 @@ static int draft_plain(lua_State *L) {
 static int draft_stamped(lua_State *L) {
   Draft *draft = luaL_checkudata(L, 1, DRAFT_TYPE);
   Slice list = engine_slice(L, 2);
-  DerWriter *writer = der_writer_push(L, list.size + 64);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   der_put_value(L, writer, DER_OCTET_STRING, list);
   der_wrap(L, writer, DER_OCTET_STRING, 0);
   der_put_value(L, writer, DER_OID, OID_SCT_LIST);

@@ -270,8 +270,9 @@ engine.draft = {}
 
 --- What a certificate says. `issuer` absent: self-signed by `signer`
 --- (default `key`). `subject` is a list of
---- { "C"|"ST"|"L"|"street"|"postalCode"|"O"|"OU"|"CN", text }. `value` of
---- an extension is the content of extnValue, already encoded.
+--- { "C"|"ST"|"L"|"street"|"postalCode"|"O"|"OU"|"CN", text }. An extension
+--- has a `value`, the content of extnValue, already encoded, or else a
+--- `text`, which becomes a UTF8String; its `name` is not looked at.
 ---@class fulcio.profile
 ---@field key fulcio.pkey
 ---@field issuer? fulcio.x509
@@ -285,7 +286,14 @@ engine.draft = {}
 ---@field ca? boolean
 ---@field path_length? integer
 ---@field san? { type: "email"|"uri"|"other", value: string, oid?: string }
----@field extensions? { oid: string, value: string, critical?: boolean }[]
+---@field extensions? fulcio.custom[]
+
+---@class fulcio.custom
+---@field oid string
+---@field value? string
+---@field text? string
+---@field critical? boolean
+---@field name? string
 
 --- Starts a certificate. Extensions come out in the order: keyUsage
 --- (critical), basicConstraints (critical, when `ca` is set), extKeyUsage,

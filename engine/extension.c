@@ -12,7 +12,7 @@ static int extension_utf8(lua_State *L) {
   Slice text = engine_slice(L, 1);
   if (!engine_is_utf8(text))
     return engine_fail(L, "bad_utf8", "text is not UTF-8");
-  DerWriter *writer = der_writer_push(L, text.size + 8);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   der_put_value(L, writer, DER_UTF8_STRING, text);
   return push_written(L, writer);
 }
@@ -25,7 +25,7 @@ static int extension_oid(lua_State *L) {
   if (size == 0)
     return engine_fail(L, "bad_oid", "%.128s: not an object identifier",
                        (const char *)text.data);
-  DerWriter *writer = der_writer_push(L, 256);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   der_put_value(L, writer, DER_OID, (Slice){bytes, size});
   return push_written(L, writer);
 }
@@ -33,7 +33,7 @@ static int extension_oid(lua_State *L) {
 /* extension.san(name) --> der | nil, message, code */
 static int extension_san(lua_State *L) {
   lua_settop(L, 1);
-  DerWriter *writer = der_writer_push(L, 256);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   int failed = san_put(L, writer, 1);
   return failed != 0 ? failed : push_written(L, writer);
 }

@@ -130,7 +130,7 @@ static bool push_public(lua_State *L, const Found *found) {
   if (found->first == NULL || found->second == NULL) return false;
   Slice first = {found->first, found->first_size};
   Slice second = {found->second, found->second_size};
-  DerWriter *writer = der_writer_push(L, 1024);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   if (found->type == CKK_RSA) {
     size_t mark = der_mark(writer);
     der_put_unsigned(L, writer, second);

@@ -89,7 +89,7 @@ static int key_from_modulus(lua_State *L) {
       (exponent.data[exponent.size - 1] & 1) == 0 ||
       (exponent.size == 1 && exponent.data[0] < 3))
     return engine_fail(L, bad, "JWK of RSA has no usable exponent");
-  DerWriter *writer = der_writer_push(L, 1024);
+  DerWriter opened, *writer = der_writer_open(L, &opened);
   spki_put_rsa(L, writer, modulus, exponent);
   return push_key(L, der_written(writer));
 }

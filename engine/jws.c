@@ -110,9 +110,9 @@ static Slice check_part(lua_State *L, const char *name) {
 }
 
 /* r || s as ECDSA-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }. */
-static Slice raw_to_der(lua_State *L, Slice raw) {
+static Slice raw_to_der(lua_State *L, DerWriter *opened, Slice raw) {
   size_t half = raw.size / 2;
-  DerWriter *writer = der_writer_push(L, 256);
+  DerWriter *writer = der_writer_open(L, opened);
   der_put_unsigned(L, writer, (Slice){raw.data + half, half});
   der_put_unsigned(L, writer, (Slice){raw.data, half});
   der_wrap(L, writer, DER_SEQUENCE, 0);
@@ -126,8 +126,10 @@ static int jws_verify(lua_State *L) {
   const Algorithm *algorithm = check_algorithm(L, 3, key);
   if (algorithm == NULL) return 3;
   Slice input = check_part(L, "input"), signature = check_part(L, "signature");
+  DerWriter written;
   bool good = algorithm->half == 0 || signature.size == 2 * algorithm->half;
-  if (good && algorithm->half != 0) signature = raw_to_der(L, signature);
+  if (good && algorithm->half != 0)
+    signature = raw_to_der(L, &written, signature);
   if (!good ||
       !pkey_verifies(key, algorithm->hash, algorithm->pss, input, signature))
     return engine_fail(L, "bad_signature", "token's signature is wrong");

@@ -23,6 +23,10 @@ static bool take_arc(Slice *text, uint64_t *arc) {
 
 static size_t put_arc(unsigned char *out, size_t room, uint64_t arc) {
   size_t count = 1;
+  if (arc < 0x80 && room > 0) {
+    *out = (unsigned char)arc;
+    return 1;
+  }
   while (count < 10 && arc >> 7 * count != 0) count++;
   if (count > room) return 0;
   for (size_t i = 0; i < count; i++) {

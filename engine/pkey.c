@@ -89,11 +89,11 @@ void pkey_id(Pkey *key, unsigned char id[20]) {
 }
 
 /* PKCS#1's RSAPublicKey in a SubjectPublicKeyInfo. */
-static Slice wrap_rsa(lua_State *L, Slice rsa) {
+static Slice wrap_rsa(lua_State *L, DerWriter *opened, Slice rsa) {
   static const unsigned char algorithm[] = {0x30, 0x0d, 0x06, 0x09, 0x2a,
                                             0x86, 0x48, 0x86, 0xf7, 0x0d,
                                             0x01, 0x01, 0x01, 0x05, 0x00};
-  DerWriter *writer = der_writer_push(L, 1024);
+  DerWriter *writer = der_writer_open(L, opened);
   der_put(L, writer, rsa);
   der_put_byte(L, writer, 0);
   der_wrap(L, writer, DER_BIT_STRING, 0);
@@ -106,11 +106,12 @@ static Slice wrap_rsa(lua_State *L, Slice rsa) {
 static int pkey_parse(lua_State *L) {
   Slice text = engine_slice(L, 1), label, spki = text;
   Room room;
+  DerWriter wrapped;
   unsigned char *der = engine_room(L, &room, text.size / 4 * 3 + 3);
   if (pem_next(&text, &label, der, &spki.size)) {
     spki.data = der;
     if (slice_is(label, "RSA PUBLIC KEY")) {
-      spki = wrap_rsa(L, spki);
+      spki = wrap_rsa(L, &wrapped, spki);
     } else if (!slice_is(label, "PUBLIC KEY")) {
       return engine_fail(L, "bad_key", "PEM block is no public key");
     }
@@ -199,10 +200,10 @@ static bool looks_like_der(Slice signature) {
 }
 
 /* r || s becomes DER; what is neither stays, and will not verify. */
-static void raw_to_der(lua_State *L, Slice *signature) {
+static void raw_to_der(lua_State *L, DerWriter *opened, Slice *signature) {
   size_t half = signature->size / 2;
   if (half == 0 || signature->size % 2 != 0 || signature->size > 132) return;
-  DerWriter *writer = der_writer_push(L, 160);
+  DerWriter *writer = der_writer_open(L, opened);
   der_put_unsigned(L, writer, (Slice){signature->data + half, half});
   der_put_unsigned(L, writer, (Slice){signature->data, half});
   der_wrap(L, writer, DER_SEQUENCE, 0);
@@ -216,11 +217,12 @@ static int pkey_verify(lua_State *L) {
   Pkey *key = pkey_check(L, 1);
   Slice data = engine_slice(L, 2), signature = engine_slice(L, 3);
   const char *hash = NULL;
+  DerWriter written;
   if (!lua_isnoneornil(L, 4))
     hash = HASHES[luaL_checkoption(L, 4, NULL, HASHES)];
   bool any = luaL_checkoption(L, 5, "der", forms) == 1;
   if (any && key_shape(key)->group != NULL && !looks_like_der(signature))
-    raw_to_der(L, &signature);
+    raw_to_der(L, &written, &signature);
   if (pkey_verifies(key, hash, false, data, signature)) {
     lua_pushboolean(L, 1);
     return 1;
@@ -231,7 +233,8 @@ static int pkey_verify(lua_State *L) {
 /* pkey.der(signature) --> an ECDSA signature in DER, of r || s */
 static int pkey_der(lua_State *L) {
   Slice signature = engine_slice(L, 1);
-  raw_to_der(L, &signature);
+  DerWriter written;
+  raw_to_der(L, &written, &signature);
   lua_pushlstring(L, (const char *)signature.data, signature.size);
   return 1;
 }

@@ -26,7 +26,8 @@ local function claim_part(name, options)
     return nil, ("{%s?} may be absent, which is not allowed here: write {%s}")
       :format(name, name)
   end
-  return { claim = name, optional = optional }
+  return { claim = name, optional = optional,
+           direct = not find(name, "/", 1, true) }
 end
 
 -- Appends to a node; texts that follow each other become one.
@@ -155,9 +156,15 @@ end
 local lookup = M.lookup
 local fill = {}
 
+-- Most claims are texts and have no other meaning.
 local function fill_part(part, env)
   if type(part) == "string" then return part end
-  local text, wrong = lookup(env, part.claim)
+  local claim = part.claim
+  if part.direct then
+    local text = env.set[claim] or env.claims[claim]
+    if type(text) == "string" and text ~= "" then return text end
+  end
+  local text, wrong = lookup(env, claim)
   if text or wrong or part.optional then return text, wrong end
   return nil, problem("claim_missing", part.claim, "is not there")
 end

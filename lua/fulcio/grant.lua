@@ -103,11 +103,6 @@ local function name_of(policy, env)
   })
 end
 
-local function encode(entry, text)
-  return { oid = entry.oid, name = entry.name, text = text,
-           value = entry.raw and text or engine.extension.utf8(text) }
-end
-
 -- The extensions that every certificate has: issuer twice, and subject.
 local function standing(policy, env)
   local issuer, refused = env.claims.iss
@@ -131,16 +126,19 @@ end
 local function extensions_of(policy, env)
   local texts, refused = standing(policy, env)
   if not texts then return nil, refused end
-  local list = {}
-  for _, slot in ipairs(policy.extensions) do
-    local entry = slot.entry
-    local text = texts[entry.name]
-    if slot.node then
-      text, refused = text_of(policy, entry.name, slot.node, env)
+  local list, slots = {}, policy.extensions
+  for i = 1, #slots do
+    local entry, node = slots[i].entry, slots[i].node
+    local name, text = entry.name, nil
+    if node then
+      text, refused = text_of(policy, name, node, env)
+      if refused then return nil, refused end
+    else
+      text = texts[name]
     end
-    if refused then return nil, refused end
     if text and text ~= "" then
-      list[#list + 1] = encode(entry, text)
+      list[#list + 1] = { oid = entry.oid, name = name, text = text,
+                          value = entry.raw and text or nil }
     end
   end
   return list

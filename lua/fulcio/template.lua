@@ -33,15 +33,6 @@ function M.load(name, text, sandbox)
   return template
 end
 
--- What a draft needs of a grant's extensions.
-local function encoded(extensions)
-  local list = {}
-  for i, extension in ipairs(extensions or {}) do
-    list[i] = { oid = extension.oid, value = extension.value }
-  end
-  return list
-end
-
 --- What engine.draft.new takes, from a template and the facts of one
 --- certificate: key, issuer, signer, now, san, extensions, subject.
 function M.profile(template, facts)
@@ -52,7 +43,7 @@ function M.profile(template, facts)
     key_usage = template.key_usage,
     extended_key_usage = template.extended_key_usage,
     ca = template.ca, path_length = template.path_length,
-    san = facts.san, extensions = encoded(facts.extensions),
+    san = facts.san, extensions = facts.extensions,
   }
 end
 

@@ -77,10 +77,12 @@ end
 local function extensions_of(profile)
   local found = list({})
   for i, extension in ipairs(profile.extensions or {}) do
+    local value = extension.value
+      or assert(engine.extension.utf8(extension.text))
     found[i] = {
       objectId = object_id(extension.oid),
       critical = extension.critical or false,
-      value = engine.bytes.base64(extension.value),
+      value = engine.bytes.base64(value),
     }
   end
   return found
