@@ -18,7 +18,8 @@ typedef struct Task {
   struct Signal *signal; /* whose list that is */
   int arguments;         /* of the resume that is due */
   bool suspended;        /* by us, not by coroutine.yield */
-  double busy;           /* seconds of the processor that it took */
+  bool ours;             /* no Lua code knows it when it has ended */
+  double busy;           /* seconds that it ran */
 } Task;
 
 typedef struct Signal {
@@ -26,8 +27,12 @@ typedef struct Signal {
 } Signal;
 #define SIGNAL_TYPE "fulcio.signal"
 
+#define RESTING 64 /* coroutines that are kept for what comes next */
+
 static struct {
   bool lua_runs;
+  Task *resting; /* ended well, and can be begun again */
+  int resting_count;
   Task *ready, **end;
   struct event_base *base; /* whose event `turn` is */
   struct event *turn;
@@ -48,15 +53,16 @@ static void task_end(Task *task, int status) {
   lua_State *co = task->co;
   event_del(&task->timer);
   if (task->done != NULL) task->done(task->context, co, status, task->busy);
+  if (task->ours && status == LUA_OK && tasks.resting_count < RESTING) {
+    lua_settop(co, 0);
+    task->next = tasks.resting;
+    tasks.resting = task;
+    tasks.resting_count++;
+    return;
+  }
   lua_State *L = loop_state();
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, co);
-}
-
-static double processor_clock(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static void task_step(Task *task) {
@@ -65,9 +71,9 @@ static void task_step(Task *task) {
   task->arguments = 0;
   task->suspended = false;
   tasks.lua_runs = true;
-  double start = processor_clock();
+  double start = loop_clock();
   int status = lua_resume(task->co, NULL, arguments, &results);
-  task->busy += processor_clock() - start;
+  task->busy += loop_clock() - start;
   tasks.lua_runs = false;
   if (status == LUA_YIELD && task->suspended) return;
   if (status == LUA_YIELD) {
@@ -136,24 +142,38 @@ static void sleep_over(evutil_socket_t fd, short what, void *context) {
   task_step(context);
 }
 
-static lua_State *task_new(lua_State *L, int arguments, LoopDone done,
-                           void *context) {
+static Task *task_new(lua_State *L) {
   Task *task = lua_newuserdatauv(L, sizeof *task, 2);
+  task->co = lua_newthread(L);
+  lua_setiuservalue(L, -2, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, task->co);
+  return task;
+}
+
+/* Gives it the function below `arguments` values on top of L's stack. */
+static void task_begin(Task *task, lua_State *L, int arguments, LoopDone done,
+                       void *context) {
+  lua_State *co = task->co;
   memset(task, 0, sizeof *task);
-  lua_State *co = lua_newthread(L);
   task->co = co;
   task->done = done;
   task->context = context;
   task->arguments = arguments;
   evtimer_assign(&task->timer, loop_base(), sleep_over, task);
-  lua_setiuservalue(L, -2, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, co);
   lua_xmove(L, co, arguments + 1);
-  return co;
 }
 
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context) {
-  loop_resume(task_new(L, arguments, done, context), arguments);
+  Task *task = tasks.resting;
+  if (task != NULL) {
+    tasks.resting = task->next;
+    tasks.resting_count--;
+  } else {
+    task = task_new(L);
+  }
+  task_begin(task, L, arguments, done, context);
+  task->ours = true;
+  loop_resume(task->co, arguments);
 }
 
 /* Hands the traceback to spawn's on_error, or leaves it on L's stack for
@@ -181,12 +201,13 @@ static int server_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (!lua_isnil(L, 2)) luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_pushvalue(L, 1);
-  lua_State *co = task_new(L, 0, spawned_done, NULL);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, co);
+  Task *task = task_new(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, task->co);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 2);
-  task_ready(task_of(co));
+  lua_pushvalue(L, 1);
+  task_begin(task, L, 0, spawned_done, NULL);
+  task_ready(task);
   return 0;
 }
 

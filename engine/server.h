@@ -18,7 +18,7 @@ lua_State *loop_state(void);
 /* server.run throws what is on top of its state's stack. */
 void loop_fail(void);
 /* coroutine.c. Told when the coroutine has ended: its results, or the error
-** and its stack, are still on co. busy: seconds of the processor. */
+** and its stack, are still on co. busy: seconds that it ran. */
 typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
@@ -116,7 +116,7 @@ typedef struct Service {
   double courtesy; /* since when others were let go first; 0: not */
   Ageing idle, reading, leaving;
   int queued;          /* requests that have not started */
-  double service_time; /* mean seconds of the processor that one takes */
+  double service_time; /* mean seconds that one runs */
   struct Service *next;
 } Service;
 

@@ -18,10 +18,25 @@ local function trim(pem)
   return pem
 end
 
-local function chain_text(chain)
+-- A CA's certificates as JSON, with what comes before each: they are the
+-- same for as long as the CA is. Found by the list that signing.issue names.
+local written = setmetatable({}, { __mode = "k" })
+
+local function rest_of(chain)
   local out = {}
-  for i = 1, #chain do out[i] = json.text(trim(chain[i])) end
-  return '{"certificates":[' .. concat(out, ",") .. "]}"
+  for i = 2, #chain do out[i - 1] = "," .. json.text(trim(chain[i])) end
+  return concat(out)
+end
+
+-- The members of a JSON list of certificates.
+local function chain_text(issued)
+  local chain, above = issued.chain, issued.above
+  local rest = above and written[above]
+  if not rest then
+    rest = rest_of(chain)
+    if above then written[above] = rest end
+  end
+  return json.text(trim(chain[1])), rest
 end
 
 local function utf8(text)
@@ -74,14 +89,14 @@ end
 --- certificate the chain moves to the detached form, as in Fulcio, with
 --- `issued.sct`, JSON text, or nothing in it.
 function M.certificate_v2(issued)
-  local chain = chain_text(issued.chain)
+  local leaf, rest = chain_text(issued)
   if issued.embedded then
-    return M.json('{"signedCertificateEmbeddedSct":{"chain":' .. chain
-      .. "}}")
+    return M.json('{"signedCertificateEmbeddedSct":{"chain":{"certificates":['
+      .. leaf .. rest .. "]}}}")
   end
-  return M.json(('{"signedCertificateDetachedSct":{"chain":%s,'
-    .. '"signedCertificateTimestamp":"%s"}}')
-    :format(chain, issued.sct and engine.bytes.base64(issued.sct) or ""))
+  return M.json('{"signedCertificateDetachedSct":{"chain":{"certificates":['
+    .. leaf .. rest .. ']},"signedCertificateTimestamp":"'
+    .. (issued.sct and engine.bytes.base64(issued.sct) or "") .. '"}}')
 end
 
 --- The answer of POST /api/v1/signingCert: 201 and PEM, leaf first, no

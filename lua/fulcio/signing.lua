@@ -111,7 +111,8 @@ local M = {}
 --- Issues a certificate for `asked`: token, and public_key with proof or
 --- csr. The answer has `chain` (PEM texts without final newline, leaf
 --- first) and `embedded`: whether the leaf has its SCT in it; else `sct`
---- is the log's answer, JSON text, when there is a log.
+--- is the log's answer, JSON text, when there is a log. `above`, if there,
+--- is a table that stands for all of the chain but the leaf.
 function M.issue(context, asked)
   -- A reload while we wait changes nothing for this request.
   local ca, policies = context.ca, context.policies
@@ -134,7 +135,7 @@ function M.issue(context, asked)
   local leaf = certify(context, ca, draft)
   record(grant, draft.serial, key)
   return { chain = chain_of(engine.draft.pem(leaf), ca.chain),
-           embedded = context.log ~= nil }
+           above = ca.chain, embedded = context.log ~= nil }
 end
 
 --- POST /api/v2/signingCert
