@@ -178,6 +178,7 @@ size_t engine_plain(const unsigned char *at, size_t size) {
 /* What put_json needs at most. */
 static size_t json_room(Slice text) {
   size_t room = text.size + 2, at = 0;
+  if (text.size < 512) return room + text.size * 5;
   while ((at += engine_plain(text.data + at, text.size - at)) < text.size) {
     room += 5;
     at++;
@@ -219,6 +220,23 @@ static int bytes_json(lua_State *L) {
   return 1;
 }
 
+/* bytes.has(text, texts) --> boolean */
+static int bytes_has(lua_State *L) {
+  Slice text = engine_slice(L, 1);
+  bool found = false;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 1; !found; i++) {
+    size_t size;
+    lua_rawgeti(L, 2, i);
+    const char *one = lua_tolstring(L, -1, &size);
+    if (one == NULL) break;
+    found = memmem(text.data, text.size, one, size) != NULL;
+    lua_pop(L, 1);
+  }
+  lua_pushboolean(L, found);
+  return 1;
+}
+
 /* bytes.is_printable(text) --> boolean */
 static int bytes_is_printable(lua_State *L) {
   Slice text = engine_slice(L, 1);
@@ -244,12 +262,18 @@ static int bytes_is_utf8(lua_State *L) {
 }
 
 static const luaL_Reg BYTES[] = {
-  {"base64", bytes_base64},     {"base64url", bytes_base64url},
-  {"hex", bytes_hex},           {"is_utf8", bytes_is_utf8},
+  {"base64", bytes_base64},
+  {"base64url", bytes_base64url},
+  {"digest", bytes_digest},
+  {"has", bytes_has},
+  {"hex", bytes_hex},
   {"is_printable", bytes_is_printable},
-  {"json", bytes_json},         {"digest", bytes_digest},
-  {"random", bytes_random},     {"sha256", bytes_sha256},
-  {"unbase64", bytes_unbase64}, {NULL, NULL},
+  {"is_utf8", bytes_is_utf8},
+  {"json", bytes_json},
+  {"random", bytes_random},
+  {"sha256", bytes_sha256},
+  {"unbase64", bytes_unbase64},
+  {NULL, NULL},
 };
 
 int engine_open_bytes(lua_State *L) {

@@ -70,6 +70,12 @@ function engine.bytes.json(text) end
 ---@return boolean
 function engine.bytes.is_utf8(text) end
 
+--- Whether one of the texts of a list is in the text.
+---@param text string
+---@param texts string[]
+---@return boolean
+function engine.bytes.has(text, texts) end
+
 --- Whether the text is valid UTF-8 without control characters (U+0000 to
 --- U+001F, U+007F to U+009F).
 ---@param text string

@@ -36,7 +36,7 @@ int engine_ssl_fail(lua_State *L, const char *code, const char *what) {
 
 static bool is_listed(const char *name, const char *const *names) {
   for (; *names != NULL; names++)
-    if (strcmp(name, *names) == 0) return true;
+    if (**names == *name && strcmp(name, *names) == 0) return true;
   return false;
 }
 

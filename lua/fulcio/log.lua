@@ -6,7 +6,8 @@
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
-local concat, find, sub = table.concat, string.find, string.sub
+local concat, sub = table.concat, string.sub
+local has = engine.bytes.has
 local json_text = engine.bytes.json
 
 local LIMIT = 256
@@ -47,10 +48,7 @@ local function quoted(text)
 end
 
 local function has_secret(text)
-  for i = 1, #secret_shapes do
-    if find(text, secret_shapes[i], 1, true) then return true end
-  end
-  return false
+  return has(text, secret_shapes)
 end
 
 local function other_text(kind, value)

@@ -150,20 +150,34 @@ function M.count(name, a, b, c, d)
   store.count(key_of(name, a, b, c, d), 1)
 end
 
---- Puts seconds into a histogram.
-function M.observe(name, seconds, a, b)
-  local key = key_of(name, a, b)
+-- The keys of a histogram: of each bucket, and of the sum.
+local function parts_of(key, buckets)
   local part = parts[key]
-  local buckets = families[name][4]
-  if not part then
-    part = { sum = key .. "sum" }
-    for i = 1, #buckets + 1 do part[i] = key .. i end
-    parts[key] = part
-  end
+  if part then return part end
+  part = { sum = key .. "sum" }
+  for i = 1, #buckets + 1 do part[i] = key .. i end
+  parts[key] = part
+  return part
+end
+
+local function put(part, buckets, seconds)
   local i = 1
   while buckets[i] and seconds > buckets[i] do i = i + 1 end
   store.count(part[i], 1)
   store.count(part.sum, seconds)
+end
+
+--- Puts seconds into a histogram.
+function M.observe(name, seconds, a, b)
+  local buckets = families[name][4]
+  put(parts_of(key_of(name, a, b), buckets), buckets, seconds)
+end
+
+--- A function that puts seconds into one series of a histogram.
+function M.timer(name, a, b)
+  local buckets = families[name][4]
+  local part = parts_of(key_of(name, a, b), buckets)
+  return function(seconds) put(part, buckets, seconds) end
 end
 
 --- Counts one answered HTTP request: method, status, seconds.

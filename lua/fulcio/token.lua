@@ -15,6 +15,8 @@ local parse_token, verify_token = engine.jws.parse, engine.jws.verify
 local MAX_TOKEN = 65536      -- bytes
 local MAX_ISSUER = 2048      -- bytes
 local MAX_KID = 256          -- bytes
+local HEADERS = 64           -- texts that are remembered
+local MAX_HEADER = 1024      -- bytes of one
 local NOT_BEFORE = 300       -- seconds a token may be ahead of our clock
 local MAX_TIME = 2 ^ 53
 
@@ -34,7 +36,7 @@ end
 
 -- The header says which algorithm and key. Its jku, x5u, jwk and x5c are
 -- offers to believe the token itself, and are not looked at.
-local function read_header(json)
+local function parse_header(json)
   local header, message = object(json)
   if not header then return malformed("header: " .. message) end
   if header.crit ~= nil then return malformed("header: crit") end
@@ -48,7 +50,21 @@ local function read_header(json)
     return nil, refusal("token_algorithm", {
       log = { algorithm = tostring(alg) } })
   end
-  return alg, kid
+  return { alg = alg, kid = kid }
+end
+
+-- An issuer writes the same header in front of every token: what a header's
+-- text says, for some texts of the last ones.
+local headers, header_count = {}, 0
+
+local function read_header(json)
+  local header, refused = headers[json]
+  if header then return header end
+  header, refused = parse_header(json)
+  if not header or #json > MAX_HEADER then return header, refused end
+  if header_count == HEADERS then headers, header_count = {}, 0 end
+  headers[json], header_count = header, header_count + 1
+  return header
 end
 
 local function known_issuer(claims, set)
@@ -155,8 +171,9 @@ function M.verify(jwt, set, issuers, now)
   end
   local parts, message = parse_token(jwt)
   if not parts then return malformed(message) end
-  local alg, kid = read_header(parts.header)
-  if not alg then return nil, kid end
+  local header, wrong = read_header(parts.header)
+  if not header then return nil, wrong end
+  local alg, kid = header.alg, header.kid
   local claims
   claims, message = object(parts.payload)
   if not claims then return malformed("claims: " .. message) end
