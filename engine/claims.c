@@ -1,8 +1,9 @@
-/* Strict JSON (RFC 8259). One pass looks at every byte before lua-cjson
-** builds the tables; it refuses what lua-cjson or a second reader of the
-** same token could understand differently. */
+/* Strict JSON (RFC 8259), one pass: it looks at every byte, builds what Lua
+** gets as lua-cjson would, and refuses what lua-cjson or another reader of
+** the same token could understand differently. */
 #include "claims.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,7 @@ static bool scan_name(Scan *s) {
   Member member = {(const char *)start, (size_t)(s->at - 1 - start)};
   if (escaped) member = scan_unescape(s, start);
   add_member(s, member);
+  lua_pushlstring(s->L, member.name, member.size);
   skip_space(s);
   if (s->at >= s->end || *s->at != ':')
     return scan_fail_here(s, "after object key");
@@ -117,6 +119,17 @@ static Member *find_duplicate(Member *members, size_t count) {
   return NULL;
 }
 
+/* The value on top goes where it belongs; the outermost one stays. */
+static bool store(Scan *s) {
+  if (s->depth == 0) return true;
+  const Frame *frame = &s->frames[s->depth - 1];
+  if (frame->is_object)
+    lua_rawset(s->L, -3);
+  else
+    lua_rawseti(s->L, -2, (int)frame->element + 1);
+  return true;
+}
+
 /* The end of the innermost object or array. */
 static bool scan_close(Scan *s) {
   Frame *frame = &s->frames[s->depth - 1];
@@ -131,7 +144,7 @@ static bool scan_close(Scan *s) {
   }
   s->count = frame->first;
   s->depth--;
-  return true;
+  return store(s);
 }
 
 static bool open_frame(Scan *s) {
@@ -144,23 +157,53 @@ static bool open_frame(Scan *s) {
   frame->fresh = true;
   frame->first = s->count;
   frame->element = 0;
+  lua_createtable(s->L, 0, frame->is_object ? (s->depth == 1 ? 8 : 2) : 0);
   return true;
+}
+
+static bool string_value(Scan *s) {
+  bool escaped;
+  const unsigned char *start = ++s->at;
+  if (!scan_string(s, &escaped)) return false;
+  Member text = {(const char *)start, (size_t)(s->at - 1 - start)};
+  if (escaped) text = scan_unescape(s, start);
+  lua_pushlstring(s->L, text.name, text.size);
+  return store(s);
+}
+
+/* Always a float, as lua-cjson has it; whatever the host's locale. */
+static bool number_value(Scan *s) {
+  static locale_t plain;
+  const char *start = (const char *)s->at;
+  if (!scan_number(s)) return false;
+  if (plain == NULL) plain = newlocale(LC_ALL_MASK, "C", NULL);
+  if (plain == NULL) return luaL_error(s->L, "not enough memory") != 0;
+  lua_pushnumber(s->L, strtod_l(start, NULL, plain));
+  return store(s);
 }
 
 /* A scalar, or the beginning of an object or array. */
 static bool scan_value(Scan *s) {
-  bool escaped;
   skip_space(s);
   if (s->at >= s->end) return scan_fail_here(s, "");
   switch (*s->at) {
-    case '"': s->at++; return scan_string(s, &escaped);
+    case '"': return string_value(s);
     case '{':
     case '[': return open_frame(s);
-    case 't': return scan_literal(s, "true");
-    case 'f': return scan_literal(s, "false");
-    case 'n': return scan_literal(s, "null");
+    case 't':
+      if (!scan_literal(s, "true")) return false;
+      lua_pushboolean(s->L, 1);
+      return store(s);
+    case 'f':
+      if (!scan_literal(s, "false")) return false;
+      lua_pushboolean(s->L, 0);
+      return store(s);
+    case 'n':
+      if (!scan_literal(s, "null")) return false;
+      lua_pushlightuserdata(s->L, NULL);
+      return store(s);
   }
-  if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9')) return scan_number(s);
+  if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9')) return number_value(s);
   return scan_fail_here(s, "looking for beginning of value");
 }
 
@@ -193,22 +236,6 @@ static bool scan_text(Scan *s) {
   return s->at == s->end || scan_fail_here(s, "after top-level value");
 }
 
-/* Pushes a lua-cjson of our own, so that nobody else's settings count. */
-static void push_cjson(lua_State *L) {
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "cjson.safe");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "new");
-  lua_call(L, 0, 1);
-  lua_getfield(L, -1, "decode_max_depth");
-  lua_pushinteger(L, DEPTH_MAX);
-  lua_call(L, 1, 0);
-  lua_getfield(L, -1, "decode_invalid_numbers");
-  lua_pushboolean(L, 0);
-  lua_call(L, 1, 0);
-  lua_getfield(L, -1, "decode");
-}
-
 /* claims.parse(json) --> value | nil, message, code */
 static int claims_parse(lua_State *L) {
   size_t size;
@@ -224,27 +251,15 @@ static int claims_parse(lua_State *L) {
   scan.used = 0;
   scan.depth = 0;
   lua_settop(L, 3);
-  if (!scan_text(&scan)) return 3;
-  lua_pushvalue(L, lua_upvalueindex(1));
-  if (lua_isnil(L, -1)) {
-    push_cjson(L);
-    lua_pushvalue(L, -1);
-    lua_replace(L, lua_upvalueindex(1));
-  }
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 2);
-  if (lua_isnil(L, -2))
-    return engine_fail(L, "bad_json", "%s", lua_tostring(L, -1));
-  lua_pop(L, 1);
-  return 1;
+  luaL_checkstack(L, 2 * DEPTH_MAX + LUA_MINSTACK, "no room for JSON");
+  return scan_text(&scan) ? 1 : 3;
 }
 
 int engine_open_claims(lua_State *L) {
   lua_newtable(L);
-  lua_pushnil(L);
-  lua_pushcclosure(L, claims_parse, 1);
+  lua_pushcfunction(L, claims_parse);
   lua_setfield(L, -2, "parse");
-  lua_pushlightuserdata(L, NULL); /* what lua-cjson makes of it */
+  lua_pushlightuserdata(L, NULL); /* lua-cjson's null */
   lua_setfield(L, -2, "null");
   return 1;
 }

@@ -459,7 +459,8 @@ function engine.jws.jwk(key) end
 engine.claims = {}
 
 --- Strict JSON (RFC 8259): valid UTF-8, no duplicate member, depth at most
---- 32, integers within 2^53; then lua-cjson. null is `claims.null`.
+--- 32, integers within 2^53. Values are as lua-cjson's: every number is a
+--- float, null is `claims.null`.
 ---@param json string
 ---@return any|nil
 ---@return string? message in the words of Go's encoding/json; a duplicate

@@ -1,4 +1,4 @@
---- engine/claims.c and scalar.c: strict JSON in front of lua-cjson.
+--- engine/claims.c and scalar.c: strict JSON, read as lua-cjson reads it.
 local engine = require("fulcio.engine")
 
 local claims = engine.claims
@@ -39,10 +39,19 @@ describe("claims.parse", function()
     assert.equal(require("cjson").null, claims.null)
   end)
 
-  it("does not touch the settings of the host's lua-cjson", function()
+  it("reads what lua-cjson reads, alike", function()
     local cjson = require("cjson")
-    claims.parse("[]")
-    assert.equal(1000, (cjson.decode_max_depth()))
+    local members = {}
+    for i = 1, 40 do members[i] = ('"m%d\\n":[%d,null,"\\u00e9"]'):format(i, i) end
+    for _, json in ipairs({
+      "{" .. table.concat(members, ",") .. "}",
+      [==[[[],{},[[]],{"a":{"b":[{"c":null}]}},"",true,[1,[2,[3]],4]]]==],
+      [==[[0,-0,1.5,-2e-3,1E2,9007199254740992,0.1,1e-400,123456789012345]]==],
+      [==[{"a\/b":"\\\"\b\f\n\r\t","\u0000":"\ud83d\ude00x","k":"W"}]==],
+    }) do
+      assert.same(cjson.decode(json), claims.parse(json), json)
+    end
+    assert.equal("float", math.type(claims.parse("[7]")[1]))
   end)
 
   it("refuses what ends too early", function()

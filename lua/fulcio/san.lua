@@ -43,9 +43,17 @@ function rules.email(text)
   return { type = "email", value = text }
 end
 
+-- Go would print "https:/%2Fa b" as "https://a%20b": a path becomes a host.
+local function moves(uri)
+  if uri.host then return false end
+  local again = engine.uri.parse(uri.text)
+  return not again or again.host ~= nil
+end
+
 function rules.uri(text)
   local uri, message = engine.uri.parse(text)
   if not uri then return nil, message end
+  if moves(uri) then return nil, "a URI's path cannot begin with //" end
   return { type = "uri", value = uri.text }
 end
 

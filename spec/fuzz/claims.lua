@@ -1,5 +1,6 @@
---- Fuzzing: JSON that is accepted says one thing only.
+--- Fuzzing: JSON that is accepted says one thing only, to lua-cjson too.
 
+local cjson = require("cjson")
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
@@ -34,6 +35,7 @@ return function(bytes)
     return
   end
   assert(engine.bytes.is_utf8(bytes), "accepted and not UTF-8")
+  assert(same(value, cjson.decode(bytes)), "lua-cjson reads something else")
   value = writable(value)
   local again = assert(parse(json.encode(value)))
   assert(same(value, again), "it says something else when written")
