@@ -242,11 +242,10 @@ static int bytes_is_printable(lua_State *L) {
   Slice text = engine_slice(L, 1);
   size_t at = 0;
   bool good = true;
-  while (good && (at += engine_plain(text.data + at, text.size - at)) <
-           text.size) {
+  while (good &&
+         (at += engine_plain(text.data + at, text.size - at)) < text.size) {
     unsigned char c = text.data[at];
-    size_t length =
-      c < 0x80 ? 1 : utf8_length(text.data + at, text.size - at);
+    size_t length = c < 0x80 ? 1 : utf8_length(text.data + at, text.size - at);
     bool latin_control = c == 0xc2 && length == 2 && text.data[at + 1] < 0xa0;
     good = length > 0 && c >= 0x20 && c != 0x7f && !latin_control;
     at += length;
@@ -262,18 +261,12 @@ static int bytes_is_utf8(lua_State *L) {
 }
 
 static const luaL_Reg BYTES[] = {
-  {"base64", bytes_base64},
-  {"base64url", bytes_base64url},
-  {"digest", bytes_digest},
-  {"has", bytes_has},
-  {"hex", bytes_hex},
-  {"is_printable", bytes_is_printable},
-  {"is_utf8", bytes_is_utf8},
-  {"json", bytes_json},
-  {"random", bytes_random},
-  {"sha256", bytes_sha256},
-  {"unbase64", bytes_unbase64},
-  {NULL, NULL},
+  {"base64", bytes_base64},     {"base64url", bytes_base64url},
+  {"digest", bytes_digest},     {"has", bytes_has},
+  {"hex", bytes_hex},           {"is_printable", bytes_is_printable},
+  {"is_utf8", bytes_is_utf8},   {"json", bytes_json},
+  {"random", bytes_random},     {"sha256", bytes_sha256},
+  {"unbase64", bytes_unbase64}, {NULL, NULL},
 };
 
 int engine_open_bytes(lua_State *L) {

@@ -156,7 +156,8 @@ static void read_custom(lua_State *L, Custom *custom) {
   luaL_checktype(L, -1, LUA_TTABLE);
   lua_pushnil(L);
   while (lua_next(L, -2) != 0) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+    const char *name =
+      lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(name, "oid") == 0)
       custom->oid = text_field(L, name);
     else if (strcmp(name, "text") == 0)

@@ -42,7 +42,9 @@ describe("claims.parse", function()
   it("reads what lua-cjson reads, alike", function()
     local cjson = require("cjson")
     local members = {}
-    for i = 1, 40 do members[i] = ('"m%d\\n":[%d,null,"\\u00e9"]'):format(i, i) end
+    for i = 1, 40 do
+      members[i] = ('"m%d\\n":[%d,null,"\\u00e9"]'):format(i, i)
+    end
     for _, json in ipairs({
       "{" .. table.concat(members, ",") .. "}",
       [==[[[],{},[[]],{"a":{"b":[{"c":null}]}},"",true,[1,[2,[3]],4]]]==],

@@ -50,7 +50,7 @@ local function compile_text(text, options)
   while true do
     local open = find(text, "{", at, true)
     append(node, sub(text, at, (open or 0) - 1))
-    if not open then return node end
+    if not open then break end
     if sub(text, open, open + 1) == "{{" then
       append(node, "{")
       at = open + 2
@@ -66,6 +66,11 @@ local function compile_text(text, options)
       at = close + 1
     end
   end
+  local part = node[1]
+  if #node == 1 and type(part) == "table" and part.direct then
+    node.single = part.claim
+  end
+  return node
 end
 
 local function compile_url(value, options)

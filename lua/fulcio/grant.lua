@@ -123,22 +123,32 @@ local function standing(policy, env)
   return { issuer = issuer, issuer_v2 = issuer, subject = subject }
 end
 
+-- The text of a node that is one claim, when that is a text as most are;
+-- nil when text_of must look closer.
+local function quick(node, env)
+  local claim = node.single
+  local text = claim and (env.set[claim] or env.claims[claim])
+  if type(text) == "string" and text ~= "" and not unfit(text) then
+    return text
+  end
+end
+
 local function extensions_of(policy, env)
   local texts, refused = standing(policy, env)
   if not texts then return nil, refused end
-  local list, slots = {}, policy.extensions
+  local list, count, slots = {}, 0, policy.extensions
   for i = 1, #slots do
     local entry, node = slots[i].entry, slots[i].node
-    local name, text = entry.name, nil
-    if node then
+    local name = entry.name
+    local text = texts[name] or node and quick(node, env)
+    if node and not text then
       text, refused = text_of(policy, name, node, env)
       if refused then return nil, refused end
-    else
-      text = texts[name]
     end
     if text and text ~= "" then
-      list[#list + 1] = { oid = entry.oid, name = name, text = text,
-                          value = entry.raw and text or nil }
+      count = count + 1
+      list[count] = { oid = entry.oid, name = name, text = text,
+                      value = entry.raw and text or nil }
     end
   end
   return list

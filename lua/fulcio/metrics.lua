@@ -160,7 +160,7 @@ local function parts_of(key, buckets)
   return part
 end
 
-local function put(part, buckets, seconds)
+local function add(part, buckets, seconds)
   local i = 1
   while buckets[i] and seconds > buckets[i] do i = i + 1 end
   store.count(part[i], 1)
@@ -170,14 +170,14 @@ end
 --- Puts seconds into a histogram.
 function M.observe(name, seconds, a, b)
   local buckets = families[name][4]
-  put(parts_of(key_of(name, a, b), buckets), buckets, seconds)
+  add(parts_of(key_of(name, a, b), buckets), buckets, seconds)
 end
 
 --- A function that puts seconds into one series of a histogram.
 function M.timer(name, a, b)
   local buckets = families[name][4]
   local part = parts_of(key_of(name, a, b), buckets)
-  return function(seconds) put(part, buckets, seconds) end
+  return function(seconds) add(part, buckets, seconds) end
 end
 
 --- Counts one answered HTTP request: method, status, seconds.
