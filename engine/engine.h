@@ -36,10 +36,6 @@ typedef struct Slice {
 /* bytes.c */
 /* The string argument at index; throws when there is none. */
 Slice engine_slice(lua_State *L, int index);
-bool engine_is_utf8(Slice text);
-/* How many bytes from the first on are printable ASCII that JSON's strings
-** have as it is: no quote, no backslash. */
-size_t engine_plain(const unsigned char *at, size_t size);
 /* Bytes to work in, on the C stack while those suffice, else in a userdata;
 ** pushes one value. */
 typedef struct Room {
@@ -50,6 +46,16 @@ void *engine_room(lua_State *L, Room *room, size_t size);
 void engine_push_hex(lua_State *L, Slice bytes);
 /* Pushes seconds since 1970, whole also where Lua has no integers. */
 void engine_push_time(lua_State *L, int64_t seconds);
+
+/* text.c; its functions of Lua are in the table `bytes` */
+bool engine_is_utf8(Slice text);
+/* How many bytes from the first on are printable ASCII that JSON's strings
+** have as it is: no quote, no backslash. */
+size_t engine_plain(const unsigned char *at, size_t size);
+int text_json(lua_State *L);
+int text_json_members(lua_State *L);
+int text_is_printable(lua_State *L);
+int text_is_utf8(lua_State *L);
 
 /* base64.c */
 enum {

@@ -70,6 +70,16 @@ function engine.bytes.json(text) end
 ---@return boolean
 function engine.bytes.is_utf8(text) end
 
+--- Members of a JSON object in the order of `names`, each with a comma
+--- before it; nil when `fields` has others, or a value that is no boolean,
+--- no whole number and no text in UTF-8 of at most `limit` bytes, or when
+--- all is longer than about 4,000 bytes.
+---@param fields table<string, any>
+---@param names string[]
+---@param limit integer bytes
+---@return string|nil
+function engine.bytes.json_members(fields, names, limit) end
+
 --- Whether one of the texts of a list is in the text.
 ---@param text string
 ---@param texts string[]

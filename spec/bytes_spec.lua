@@ -151,3 +151,52 @@ describe("bytes.json", function()
     end
   end)
 end)
+
+describe("bytes.json_members", function()
+  local function members(fields, names, limit)
+    return bytes.json_members(fields, names, limit or 256)
+  end
+
+  it("writes what is plain, in the order that it is told", function()
+    assert.equal([[,"b":"x\"\n\u0001é","a":-7,"c":true,"d":1000000000000]],
+      members({ a = -7, b = 'x"\n\1é', c = true, d = 1e12 },
+              { "b", "a", "c", "d" }))
+    assert.equal("", members({}, {}))
+  end)
+
+  it("leaves everything else to others", function()
+    for _, fields in ipairs({
+      { a = 1, b = 2 }, {}, { b = 1 }, { a = 1.5 }, { a = 1e15 }, { a = {} },
+      { a = "\255" }, { a = ("x"):rep(257) }, { a = 0 / 0 }, { a = 1 / 0 },
+    }) do
+      assert.is_nil(members(fields, { "a" }))
+    end
+    assert.is_nil(members({ ['"'] = 1 }, { '"' }))
+    assert.is_nil(members({ a = ("\1"):rep(1000) }, { "a" }, 1000))
+    assert.is_nil(members({ [("n"):rep(5000)] = 1 }, { ("n"):rep(5000) }))
+  end)
+end)
+
+describe("bytes.has", function()
+  it("says whether one of the texts is in the text", function()
+    assert.is_true(bytes.has("a token eyJx", { "zz", "eyJ" }))
+    assert.is_false(bytes.has("a token", { "zz", "eyJ" }))
+    assert.is_false(bytes.has("a token", {}))
+  end)
+end)
+
+describe("bytes.is_printable", function()
+  it("refuses control characters and what is not UTF-8", function()
+    for _, text in ipairs({ "", "a\"b\\c", "grüße €😀", "\194\160" }) do
+      assert.is_true(bytes.is_printable(text))
+    end
+    for c = 0, 31 do
+      assert.is_false(bytes.is_printable("abcdefghij" .. string.char(c)))
+      assert.is_false(bytes.is_printable(string.char(c) .. "abcdefghij"))
+    end
+    for _, text in ipairs({ "\127", "abcdefg\127h", "\194\128", "\194\159",
+                            "\255", "a\195" }) do
+      assert.is_false(bytes.is_printable(text))
+    end
+  end)
+end)

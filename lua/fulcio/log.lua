@@ -7,7 +7,7 @@ local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 
 local concat, sub = table.concat, string.sub
-local has = engine.bytes.has
+local has, members_of = engine.bytes.has, engine.bytes.json_members
 local json_text = engine.bytes.json
 
 local LIMIT = 256
@@ -91,46 +91,42 @@ local function sorted(fields)
   return names
 end
 
+local function has_secret_name(names)
+  for i = 1, #names do
+    if secret_names[names[i]] then return true end
+  end
+end
+
 -- event to the names of its fields, sorted, as they were the last time
 local orders = {}
 
-local function fits(names, fields)
-  local count = 0
-  for _ in pairs(fields) do count = count + 1 end
-  if count ~= #names then return false end
-  for i = 1, count do
-    if fields[names[i]] == nil then return false end
-  end
-  return true
-end
-
--- An event mostly has the fields that it had before.
 local function order(event, fields)
-  local names = orders[event]
-  if names and fits(names, fields) then return names end
-  names = sorted(fields)
-  orders[event] = names
+  local names = sorted(fields)
+  orders[event] = not has_secret_name(names) and names or nil
   return names
 end
 
--- A JSON member's name and what stands around it.
-local members = setmetatable({}, { __index = function(made, name)
-  made[name] = ',"' .. name .. '":'
-  return made[name]
-end })
+-- An event mostly has the fields that it had before, and plain ones: nil
+-- when not.
+local function quick(event, fields)
+  local names = orders[event]
+  return names and members_of(fields, names, LIMIT)
+end
 
 -- `wary`: looks for secrets in each value.
-local function json_line(level, event, fields, wary)
-  local out = { '{"severity":"', severity[level], '","ts":"', time(),
-                '","message":', quoted(event) }
-  local names = order(event, fields)
-  for i = 1, #names do
-    local name = names[i]
-    out[5 + 2 * i] = members[name]
-    out[6 + 2 * i] = value_text(name, fields[name], wary)
+local function members(event, fields, wary)
+  local out = {}
+  for i, name in ipairs(order(event, fields)) do
+    out[i] = ',"' .. name .. '":' .. value_text(name, fields[name], wary)
   end
-  out[#out + 1] = "}\n"
   return concat(out)
+end
+
+local function json_line(level, event, fields, wary)
+  return '{"severity":"' .. severity[level] .. '","ts":"' .. time()
+    .. '","message":' .. quoted(event)
+    .. (not wary and quick(event, fields) or members(event, fields, wary))
+    .. "}\n"
 end
 
 local function text_line(level, event, fields, wary)
