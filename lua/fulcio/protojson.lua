@@ -60,9 +60,9 @@ end
 function M.duplicate(body, name, other)
   local at = find(body, name)
   local again = find(body, other or name, not other and at + 1 or nil)
-  if again < at then at, again = again, at
-  else name = other or name end
-  M.malformed('proto: %s: duplicate field "%s"', place(body, again), name)
+  M.malformed('proto: %s: duplicate field "%s"',
+              place(body, math.max(at, again)),
+              again > at and other or name)
 end
 
 --- Refuses the later of two members of a oneof.
