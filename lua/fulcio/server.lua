@@ -74,8 +74,11 @@ end
 
 local M = {}
 
---- Paths whose requests are read and answered bit by bit.
+--- Paths whose requests are read and answered bit by bit, and so are those
+--- that nobody knows: a stream to them may have no end.
 M.streams = grpc.streams(services)
+M.streams["*"] = true
+for path in pairs(paths) do M.streams[path] = false end
 
 -- A stream is answered later, by whatever coroutine.
 local function under_name(id, stream)
