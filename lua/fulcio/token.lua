@@ -15,6 +15,7 @@ local parse_token, verify_token = engine.jws.parse, engine.jws.verify
 local MAX_TOKEN = 65536      -- bytes
 local MAX_ISSUER = 2048      -- bytes
 local MAX_KID = 256          -- bytes
+local SPACE = 32
 local NOT_BEFORE = 300       -- seconds a token may be ahead of our clock
 local MAX_TIME = 2 ^ 53
 
@@ -144,6 +145,15 @@ local function subject_fits(claims)
     log = { issuer = claims.iss, error = "sub is not a text" } })
 end
 
+-- Clients send files of tokens as they are, with their last newline.
+local function trimmed(jwt)
+  local first, last = jwt:byte(1), jwt:byte(-1)
+  if first and (first <= SPACE or last <= SPACE) then
+    return jwt:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")
+  end
+  return jwt
+end
+
 local M = {}
 
 --- The claims of a token that one of the policies' issuers signed for one
@@ -153,7 +163,7 @@ function M.verify(jwt, set, issuers, now)
   if type(jwt) ~= "string" or #jwt > MAX_TOKEN then
     return malformed("no token, or more than 64 KiB")
   end
-  local parts, message = parse_token(jwt)
+  local parts, message = parse_token(trimmed(jwt))
   if not parts then return malformed(message) end
   local alg, kid = read_header(parts.header)
   if not alg then return nil, kid end
