@@ -152,6 +152,10 @@ $(BUILD)/hsm_speed: spec/hsm/speed.c | $(BUILD)
 	$(CC) $(WARN) -D_GNU_SOURCE -O2 $(shell pkg-config --cflags p11-kit-1) \
 	  $< -ldl -o $@
 
+# gRPC's clients, for the bench.
+$(BUILD)/bench_calls: spec/bench/calls.c | $(BUILD)
+	$(CC) $(WARN) -D_GNU_SOURCE -O2 $< -lnghttp2 -o $@
+
 # Kryoptic, another PKCS#11 module for specs, from crates.io: with a Rust of
 # one's own. Minutes; without it its specs are skipped.
 KRYOPTIC := $(BUILD)/kryoptic/release/libkryoptic_module.so
@@ -230,12 +234,13 @@ $(BUILD)/target $(BUILD)/http1: $(BUILD)/%: spec/fuzz/%.c $(OBJECTS)
 
 # What a certificate costs, three rounds of SECONDS for each configuration.
 bench: test-deps
-	+@$(QUIETLY) all $(BUILD)/hsm_speed
+	+@$(QUIETLY) all $(BUILD)/hsm_speed $(BUILD)/bench_calls
 	@$(BUILD)/fulcio run spec/bench/bench.lua $(or $(SECONDS),5)
 
 # Checks ---------------------------------------------------------------
 
-C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c spec/fuzz/*.c)
+C_FILES := $(wildcard engine/*.c engine/*.h spec/*.c spec/bench/*.c \
+             spec/fuzz/*.c)
 CHECKED := $(SOURCES:engine/%.c=$(BUILD)/check/%.tidy) \
            $(patsubst engine/%.c,$(BUILD)/check/%.tidy,$(wildcard \
              engine/main.c))

@@ -1038,7 +1038,9 @@ function engine.server.supervise(options) end
 --- request, without its body, where that is known. 503 gets `retry-after: 1`
 --- unless it has one. `same_user`: a unix socket hears only our own uid.
 --- `streams`: paths whose handlers read the body themselves, by HTTP/2, as
---- a set. With `tls` only TLS is answered, unless `plain` is true.
+--- a set; its "*" is for all paths that are not in it, true or false: their
+--- handlers need not wait for what a client may never end. With `tls` only
+--- TLS is answered, unless `plain` is true.
 ---@class fulcio.limits
 ---@field max_header? integer
 ---@field max_body? integer

@@ -242,6 +242,11 @@ static bool is_streamed(const Request *request) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, request->service->streams);
   lua_pushlstring(L, (const char *)request->path.data, request->path.size);
   lua_rawget(L, -2);
+  if (lua_isnil(L, -1)) {
+    lua_pushliteral(L, "*");
+    lua_rawget(L, -3);
+    lua_replace(L, -2);
+  }
   bool streamed = lua_toboolean(L, -1);
   lua_pop(L, 2);
   return streamed;

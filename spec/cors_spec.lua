@@ -53,6 +53,9 @@ describe("cors", function()
     assert.same({ vary = "Origin" }, applied("GET"))
     assert.same({ vary = "Origin", ["access-control-allow-origin"] = "*" },
                 applied("POST", "https://a.example"))
+    assert.same({ vary = "Origin", ["access-control-allow-origin"] = "*" },
+                applied("OPTIONS", "https://a.example"))
+    assert.same({ vary = "Origin" }, applied("GET", ""))
     assert.same({ vary = "Origin" }, applied("DELETE", "https://a.example"))
   end)
 end)

@@ -15,6 +15,7 @@ describe("gowords", function()
     assert.same({ "name eq", "( (", "field a_1", ") )", "text b c",
                   "text `", ". .", "close nil" },
                 words(' eq (.a_1) "b c" "`" . }}'))
+    assert.same({ "field größe", "€ €", "close nil" }, words(".größe € }}"))
   end)
 
   it("says where each word stands, and what trims", function()

@@ -14,8 +14,8 @@ end
 local function request(body, headers)
   headers = headers or {}
   headers["content-type"] = "application/grpc"
-  return { path = "/s/m", protocol = "h2", headers = headers,
-           body = body or framed("") }
+  return { method = "POST", path = "/s/m", protocol = "h2",
+           headers = headers, body = body or framed("") }
 end
 
 local function methods(call)
@@ -109,6 +109,32 @@ describe("grpc", function()
     end)
   end
 
+  it("names what is unknown as grpc-go does", function()
+    for path, text in pairs({
+      ["/s/other"] = "unknown method other for service s",
+      ["/t/m"] = "unknown service t", ["/s/m/"] = "unknown service s/m",
+      ["/s"] = 'malformed method name: "/s"',
+    }) do
+      local asked = request()
+      asked.path = path
+      local response = grpc.handle(methods(serving), asked)
+      assert.equal(text, response.headers["grpc-message"])
+    end
+  end)
+
+  it("says which encoding of messages it reads", function()
+    local response = grpc.handle(methods(serving), request(framed("", 1)))
+    assert.equal("identity", response.headers["grpc-accept-encoding"])
+  end)
+
+  it("refuses other methods than POST", function()
+    local asked = request()
+    asked.method = "PUT"
+    local response = grpc.handle(methods(serving), asked)
+    assert.same({ 405, "13" },
+                { response.status, response.headers["grpc-status"] })
+  end)
+
   it("percent-encodes what a header cannot carry", function()
     local response = grpc.handle(methods(function()
       error(refusal("internal", { message = "50% \n\195\188" }), 0)
@@ -158,7 +184,7 @@ describe("grpc", function()
   end)
 
   it("knows which methods stream", function()
-    assert.same({ ["/b"] = true }, grpc.streams({
+    assert.same({ ["/a"] = false, ["/b"] = true }, grpc.streams({
       ["/a"] = { call = serving }, ["/b"] = { stream = serving } }))
   end)
 

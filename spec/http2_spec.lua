@@ -118,6 +118,27 @@ end
 describe("http2", function()
   local running, port
 
+  it("answers at once on paths that stream by default, and on others when "
+    .. "the request is whole", function()
+    running, port = program.start([[
+      server.http(listen(), function(request)
+        return { status = request.read and 404 or 200, body = request.path }
+      end, { request_seconds = 1,
+             streams = { ["/known"] = false, ["*"] = true } })
+      server.run()
+    ]])
+    finally(program.stop)
+    -- Neither ends; the known one is refused when its time is over.
+    local list = talk(port, post(1, "/strange") .. post(3, "/known"),
+                      goodbye)
+    assert.equal(404, frames.only(list, "HEADERS", 1)[1].status)
+    assert.equal("/strange", frames.body(list, 1))
+    assert.equal(408, frames.only(list, "HEADERS", 3)[1].status)
+    list = talk(port, post(1, "/known") .. frame("DATA", END_STREAM, 1)
+                .. goodbye)
+    assert.equal(200, frames.only(list, "HEADERS", 1)[1].status)
+  end)
+
   describe("answers", function()
     before_each(function() running, port = start() end)
     after_each(program.stop)

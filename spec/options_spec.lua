@@ -134,6 +134,16 @@ describe("options", function()
                 errors({ "--ca=fileca", "--port" }))
     assert.same({ "--port is given twice" },
                 errors({ "--ca=fileca", "--port=1", "--http-port=2" }))
+    assert.same({ "--port is given twice" },
+                errors({ "--ca=fileca", "--port", "1", "--port", "2" }))
+  end)
+
+  it("add up a list that is given twice", function()
+    local found = assert(options.parse("serve", {
+      "--ca=fileca", "--client-signing-algorithms=ed25519",
+      "--client-signing-algorithms", "ecdsa-sha2-256-nistp256" }, {}))
+    assert.same({ "ed25519", "ecdsa-sha2-256-nistp256" },
+                found.client_signing_algorithms)
   end)
 
   it("refuse a file that is missing, broken or says unknown things",

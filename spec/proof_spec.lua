@@ -175,14 +175,26 @@ describe("proof by a signing request", function()
             proof.algorithms({ "ed25519" }))
   end)
 
-  it("names the algorithm that it does not know, as Go does", function()
+  -- How a CSR that is signed by an algorithm is refused.
+  local function refused_for(reason, algorithm)
     local parse = engine.csr.parse
     engine.csr.parse = function()
-      return { key = key_of("P-256"), algorithm = "ECDSA-SHA1" }
+      return { key = key_of("P-256"), algorithm = algorithm }
     end
-    local refusal = refused("CSR_ALGORITHM", { csr = "x" })
+    local refusal = refused(reason, { csr = "x" })
     engine.csr.parse = parse
+    return refusal.message
+  end
+
+  it("names the algorithm that it does not know, as Go does", function()
     assert.equal("unrecognized signature algorithm: ECDSA-SHA1",
-                 refusal.message)
+                 refused_for("CSR_ALGORITHM", "ECDSA-SHA1"))
+  end)
+
+  it("verifies nothing by an algorithm that Go does not verify", function()
+    for _, algorithm in ipairs({ "0", "MD5-RSA", "DSA-SHA256" }) do
+      assert.equal("The signature supplied in the request could not be "
+        .. "verified", refused_for("PROOF_WRONG", algorithm))
+    end
   end)
 end)

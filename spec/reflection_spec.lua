@@ -12,6 +12,7 @@ describe("reflection", function()
       ["dev.sigstore.fulcio.v1beta.CA"] = true,
       ["grpc.health.v1.Health"] = true,
       ["grpc.reflection.v1.ServerReflection"] = true,
+      ["grpc.reflection.v1alpha.ServerReflection"] = true,
     }, names)
     assert.equal("h", answer.valid_host)
   end)

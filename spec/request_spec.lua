@@ -51,6 +51,7 @@ describe("request", function()
   it("removes Bearer once and as it is written", function()
     assert.equal("Bearer x", request.v2(http("", "Bearer Bearer x")).token)
     assert.equal("bearer x", request.v2(http("", "bearer x")).token)
+    assert.equal("x", request.v2(http("", "Bearer   x")).token)
     assert.equal("", request.v2(http("{}")).token)
   end)
 
@@ -83,21 +84,76 @@ describe("request", function()
             "proto: syntax error (line 1:1): unexpected token [", "[]")
     refused(request.v1, "request_malformed",
             'proto: syntax error (line 1:1): unexpected token "', '"x"')
+    refused(request.v1, "request_malformed",
+            "proto: syntax error (line 1:1): unexpected token null", "null")
   end)
 
   it("refuses a member of the wrong kind and says where", function()
     refused(request.v2, "request_malformed",
-      "proto: (line 2:17): invalid value for string field oidcIdentityToken",
+      "proto: (line 2:38): invalid value for string field"
+      .. " oidcIdentityToken: 5",
       '{\n"credentials": {"oidcIdentityToken": 5}}')
     refused(request.v2, "request_malformed",
-      "proto: (line 1:2): unexpected token for message field credentials",
-      '{"credentials":"a.b.c"}')
+      "proto: (line 1:43): invalid value for string field"
+      .. " oidcIdentityToken: [", '{"ü":0,"credentials":'
+      .. '{"oidcIdentityToken":[]}}')
     refused(request.v2, "request_malformed",
-      "proto: (line 1:2): invalid value for bytes field"
+      "proto: (line 1:30): invalid value for bytes field"
       .. " certificateSigningRequest", '{"certificateSigningRequest":"!"}')
     refused(request.v1, "request_malformed",
-      "proto: (line 1:2): invalid value for bytes field signedEmailAddress",
-      '{"signed_email_address":7,"publicKey":{}}')
+      "proto: (line 1:25): invalid value for bytes field"
+      .. " signedEmailAddress: 7", '{"signed_email_address":7,"publicKey":{}}')
+    refused(request.v1, "request_malformed",
+      "proto: (line 1:27): invalid value for string field algorithm: 5",
+      '{"publicKey":{"algorithm":5}}')
+  end)
+
+  it("refuses what is no message and says where", function()
+    for token, written in pairs({ ["5"] = "5", ["[]"] = "[", ["[1]"] = "[",
+                                  ["true"] = "true", ["-1.5"] = "-1.5" }) do
+      refused(request.v2, "request_malformed",
+        "proto: syntax error (line 1:16): unexpected token " .. written,
+        '{"credentials":' .. token .. "}")
+    end
+    refused(request.v2, "request_malformed",
+      "proto: syntax error (line 1:16): unexpected token",
+      '{"credentials":"a.b.c"}')
+  end)
+
+  it("refuses an algorithm that is neither a name nor a whole number",
+    function()
+      local body = '{"publicKeyRequest":{"publicKey":{"algorithm":%s}}}'
+      for _, good in ipairs({ '"ECDSA"', '"none"', "0", "2.0", "-1", "7",
+                              "null" }) do
+        assert.is_table(request.v2(http(body:format(good))))
+      end
+      for bad, written in pairs({ ["2.5"] = "2.5", ["true"] = "true",
+          ["99999999999"] = "99999999999", ["[]"] = "[", ["{}"] = "{" }) do
+        refused(request.v2, "request_malformed", "proto: (line 1:47): "
+          .. "invalid value for enum field algorithm: " .. written,
+          body:format(bad))
+      end
+    end)
+
+  it("refuses a member that is there twice", function()
+    refused(request.v2, "request_malformed",
+      'proto: (line 1:19): duplicate field "credentials"',
+      '{"credentials":{},"credentials":{}}')
+    refused(request.v2, "request_malformed",
+      'proto: (line 1:24): duplicate field "public_key_request"',
+      '{"publicKeyRequest":{},"public_key_request":null}')
+    refused(request.v2, "request_malformed",
+      'proto: (line 1:26): duplicate field "publicKeyRequest"',
+      '{"public_key_request":{},"publicKeyRequest":{}}')
+    refused(request.v2, "request_malformed", "x: duplicate member",
+            '{"x":1,"x":1}')
+  end)
+
+  it("repeats no text, which may be a token", function()
+    local ok, thrown = pcall(request.v2, http(
+      '{"publicKeyRequest":{"proofOfPossession":"eyJh.eyJi.c2ln"}}'))
+    assert.is_false(ok)
+    assert.is_nil(thrown.message:find("eyJ", 1, true))
   end)
 
   it("refuses a key and a CSR together", function()
@@ -112,10 +168,10 @@ describe("request", function()
 
   it("finds a place behind many lines", function()
     refused(request.v2, "request_malformed",
-      "proto: (line 200001:2): unexpected token for message field credentials",
+      "proto: syntax error (line 200001:16): unexpected token 1",
       ("\n"):rep(200000) .. '{"credentials":1}')
     refused(request.v2, "request_malformed",
-      "proto: (line 1:200002): unexpected token for message field credentials",
+      "proto: syntax error (line 1:200016): unexpected token 1",
       (" "):rep(200000) .. '{"credentials":1}')
   end)
 end)

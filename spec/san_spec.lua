@@ -4,8 +4,8 @@ describe("san", function()
   it("knows an address as Fulcio does", function()
     for _, text in ipairs({
       "a@b.co", "A.B+c@Example.COM", "!#$%&'*+/=?^_`{|}~-@x.y", "a@1.b",
-      "a@b-c.d", "a@b..c.d", "a@b.c.", '"a b"@c.d', '"a\tb"@c.d', "ü@ü.ü",
-      "a@b_c.d", "1@2.x", '"(x"@c.d',
+      "a@b-c.d", "a@b..c.d", "a@b.c.", '"a"b"@c.d', '"a"\tb"@c.d', "ü@ü.ü",
+      "a@b_c.d", "1@2.x", '"(x"@c.d', '"a"b "@c.d',
     }) do
       assert.is_true(san.is_email(text), text)
     end
@@ -13,7 +13,8 @@ describe("san", function()
       "", "a", "@", "a@", "@b.c", "a@b", "a@b.1", "a@-b.c", "a@b.c-", "a@.c",
       "a b@c.d", "a@b c.d", ".a@b.c", "a.@b.c", "a..b@c.d", "a@b@c.d",
       "a@b..c", "a@b.c\n", "\na@b.c", '"a@b.c', 'a"b@c.d', "a@b.c..", "a,b@c.d",
-      "a@[127.0.0.1]", "<a@b.c>",
+      "a@[127.0.0.1]", "<a@b.c>", "a@b.c..d", "a@b.c.1d", "a@b.c.-d",
+      '"a b"@c.d', '"a@b"@c.d', '""@c.d',
     }) do
       assert.is_false(san.is_email(text), text)
     end
@@ -59,8 +60,29 @@ describe("san", function()
       assert.equal(row[3], why)
       assert.is_nil(encoding)
     end
-    local _, why, encoding = san.name("email", "ü@b.co")
-    assert.equal('x509: "ü@b.co" cannot be encoded as an IA5String', why)
-    assert.is_true(encoding)
+  end)
+
+  it("has none that a certificate cannot say, or Go cannot read", function()
+    local rows = {
+      { "email", "ü@b.co",
+        'x509: "ü@b.co" cannot be encoded as an IA5String' },
+      { "uri", "https://h/?ü",
+        'x509: "https://h/?ü" cannot be encoded as an IA5String' },
+    }
+    for _, text in ipairs({ "https://../x", "https://h./", "https://a..b",
+                            "https://.h", "https://%C3%BC/x" }) do
+      rows[#rows + 1] = { "uri", text, ('x509: cannot parse URI "%s": '
+        .. "invalid domain"):format(text) }
+    end
+    for _, row in ipairs(rows) do
+      local name, why, encoding = san.name(row[1], row[2])
+      assert.is_nil(name)
+      assert.equal(row[3], why)
+      assert.is_true(encoding)
+    end
+    for _, text in ipairs({ "https://[::1]/", "https://h:80", "mailto:x",
+                            "https:///x", "https://h/%C3%BC" }) do
+      assert.equal(text, san.name("uri", text).value)
+    end
   end)
 end)

@@ -99,6 +99,16 @@ describe("server", function()
     end
   end)
 
+  it("answers gRPC's addresses to gRPC alone", function()
+    local response = server.handle({ method = "POST", body = "{}",
+      path = "/dev.sigstore.fulcio.v2.CA/GetTrustBundle", peer = "", id = 1,
+      headers = { ["content-type"] = "application/json" },
+      protocol = "h2" }, world.context)
+    assert.equal(415, response.status)
+    assert.matches('invalid gRPC request content-type \\"application/json',
+                   response.body, 1, true)
+  end)
+
   it("answers HEAD as GET, which has no effects", function()
     for _, path in ipairs({ "/", "/healthz", "/api/v2/trustBundle" }) do
       assert.same(ask("GET", path), ask("HEAD", path))

@@ -88,6 +88,10 @@ describe("token", function()
     assert.equal(7, found.n)
   end)
 
+  it("takes a token with white space around it", function()
+    assert.equal("alice", accepted(" \r\n" .. signed({}) .. "\t\n").sub)
+  end)
+
   it("verifies with each kind of key", function()
     accepted(signed({}, { alg = "RS256", kid = "rsa" }, rsa, "RS256"))
     accepted(signed({}, { alg = "PS256", kid = "rsa" }, rsa, "PS256"))
@@ -106,8 +110,8 @@ describe("token", function()
   it("refuses what is not three parts of base64url", function()
     local good = signed()
     for _, jwt in ipairs({ "", "=", "aaaa.bbbb", "aaaa.aGVsbG8.cccc",
-        good .. ".x", good:gsub("%.", "..", 1), good .. "=", " " .. good,
-        good .. "\n", "." .. good, (good:gsub("%.[^.]*$", "")),
+        good .. ".x", good:gsub("%.", "..", 1), good .. "=", " ",
+        (good:gsub("%.", ".\n", 1)), "." .. good, (good:gsub("%.[^.]*$", "")),
         ("."):rep(10000), good:sub(1, 40) }) do
       refused("TOKEN_MALFORMED", jwt)
     end

@@ -10,9 +10,13 @@ local allowed = { accept = true, ["content-type"] = true,
 local VARY = "Origin, Access-Control-Request-Method,"
   .. " Access-Control-Request-Headers"
 
+local function from_elsewhere(headers)
+  return headers.origin ~= nil and headers.origin ~= ""
+end
+
 local function permitted(request)
   local headers = request.headers
-  if not headers.origin then return false end
+  if not from_elsewhere(headers) then return false end
   if not methods[headers["access-control-request-method"]] then
     return false
   end
@@ -45,7 +49,8 @@ end
 function M.apply(request, response)
   local headers = response.headers
   headers.vary = "Origin"
-  if request.headers.origin and methods[request.method] then
+  local may = methods[request.method] or request.method == "OPTIONS"
+  if may and from_elsewhere(request.headers) then
     headers["access-control-allow-origin"] = "*"
   end
   return response

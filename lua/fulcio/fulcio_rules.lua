@@ -100,8 +100,9 @@ end
 --- The trust domain that a text names, "example.com" or "spiffe://…"; nil
 --- when it names none.
 function M.trust_domain(text)
-  if not text:find(":/", 1, true) then text = "spiffe://" .. text end
-  return (engine.uri.spiffe(text))
+  if text:find(":/", 1, true) then return (engine.uri.spiffe(text)) end
+  local domain = engine.uri.spiffe("spiffe://" .. text)
+  return domain == text and domain or nil
 end
 
 local function bad_ca(issuer, what)

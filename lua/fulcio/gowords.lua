@@ -56,8 +56,8 @@ function M.next(reader)
     local raw, behind = text:match("^`([^`]*)`()", at)
     if not raw then fail(reader, "unterminated raw quoted string") end
     item, after = { kind = "text", value = raw }, behind
-  elseif text:find("^%.[%a_]", at) then
-    local name, behind = text:match("^%.([%w_]+)()", at)
+  elseif text:find("^%.[%a_\128-\255]", at) then
+    local name, behind = text:match("^%.([%w_\128-\255]+)()", at)
     item, after = { kind = "field", value = name }, behind
   elseif text:find("^[%a_]", at) then
     local name, behind = text:match("^([%w_]+)()", at)
@@ -65,7 +65,8 @@ function M.next(reader)
   elseif first:find("[%d'$|:=,+-]") then
     beyond_data(reader, text:match("^[^%s()}]+", at))
   else
-    item, after = { kind = first, value = first }, at + 1
+    local whole, behind = text:match("^(.[\128-\191]*)()", at)
+    item, after = { kind = whole, value = whole }, behind
   end
   item.at, reader.at = at, after
   return item

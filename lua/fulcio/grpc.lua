@@ -147,7 +147,10 @@ end
 local function unary(method, request, context)
   local bytes, code, text = unframe(request.body)
   if not bytes then
-    return only(status(code or INTERNAL, text or "message is cut short"))
+    local response = only(status(code or INTERNAL,
+                                 text or "message is cut short"))
+    response.headers["grpc-accept-encoding"] = "identity"
+    return response
   end
   if code ~= "" then
     return only(status(INTERNAL, "more than one message in a unary call"))
@@ -215,11 +218,11 @@ function M.is_call(request)
     and ends[kind:sub(#CONTENT_TYPE + 1, #CONTENT_TYPE + 1)] == true
 end
 
---- The paths of streaming methods, as a set.
+--- The paths of methods, with whether they stream.
 function M.streams(methods)
   local paths = {}
   for path, method in pairs(methods) do
-    if method.stream then paths[path] = true end
+    paths[path] = method.stream ~= nil
   end
   return paths
 end
@@ -241,14 +244,32 @@ end
 --- A status as a streaming method ends with it.
 M.status = status
 
+-- As grpc-go words it.
+local function unknown(methods, path)
+  local service, name = path:match("^/(.+)/([^/]*)$")
+  if not service then return ('malformed method name: "%s"'):format(path) end
+  for known in pairs(methods) do
+    if known:sub(1, #service + 2) == "/" .. service .. "/" then
+      return ("unknown method %s for service %s"):format(name, service)
+    end
+  end
+  return "unknown service " .. service
+end
+
 --- Answers a call: `methods` maps paths to { input, output, call } or
 --- { input, output, stream }. A field `metadata` of what `call` returns
 --- becomes headers. Returns the response, and the refusal that
 --- it words, if any.
 function M.handle(methods, request, context)
   local method = methods[request.path]
+  if request.method ~= "POST" then
+    local response = only(status(INTERNAL, ("Received a HEADERS frame with "
+      .. ':method "%s" which should be POST'):format(request.method)))
+    response.status = 405
+    return response
+  end
   if not method then
-    return only(status(UNIMPLEMENTED, "unknown method " .. request.path))
+    return only(status(UNIMPLEMENTED, unknown(methods, request.path)))
   end
   if method.stream then return streamed(method, request, context) end
   local refused

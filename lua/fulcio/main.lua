@@ -13,6 +13,8 @@ fulcio: a certificate authority for code signing, scripted in Lua
   fulcio createca [FLAGS]               a root certificate, in an HSM or a file
   fulcio ctlog [FLAGS]                  the certificate transparency log alone
   fulcio check DIR                      every error in a directory of policies
+  fulcio check --config-path FILE       the same of Fulcio's configuration;
+                                        with --print, the policies it means
   fulcio try POLICY CLAIMS.json         the certificate a policy would issue
   fulcio run FILE [ARGUMENTS]           a Lua program on this engine
   fulcio version [--json]

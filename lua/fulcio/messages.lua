@@ -147,62 +147,69 @@ health.services = {
   },
 }
 
--- grpc.reflection.v1 -----------------------------------------------------
+-- grpc.reflection.v1, and v1alpha, which older tools ask ------------------
 
-local reflection = { package = "grpc.reflection.v1",
-                     file = "grpc/reflection/v1/reflection.proto" }
-M.reflection = reflection
+local function reflection_of(version)
+  local reflection = {
+    package = "grpc.reflection." .. version,
+    file = ("grpc/reflection/%s/reflection.proto"):format(version),
+  }
 
-reflection.ExtensionRequest = message("ExtensionRequest", {
-  { 1, "containing_type", "string" },
-  { 2, "extension_number", "int32" },
-})
-reflection.ServerReflectionRequest = message("ServerReflectionRequest", {
-  { 1, "host", "string" },
-  { 3, "file_by_filename", "string", oneof = "message_request" },
-  { 4, "file_containing_symbol", "string", oneof = "message_request" },
-  { 5, "file_containing_extension", "message", reflection.ExtensionRequest,
-    oneof = "message_request" },
-  { 6, "all_extension_numbers_of_type", "string",
-    oneof = "message_request" },
-  { 7, "list_services", "string", oneof = "message_request" },
-})
-reflection.FileDescriptorResponse = message("FileDescriptorResponse", {
-  { 1, "file_descriptor_proto", "bytes", repeated = true },
-})
-reflection.ExtensionNumberResponse = message("ExtensionNumberResponse", {
-  { 1, "base_type_name", "string" },
-  { 2, "extension_number", "int32", repeated = true },
-})
-reflection.ServiceResponse = message("ServiceResponse", {
-  { 1, "name", "string" },
-})
-reflection.ListServiceResponse = message("ListServiceResponse", {
-  { 1, "service", "message", reflection.ServiceResponse, repeated = true },
-})
-reflection.ErrorResponse = message("ErrorResponse", {
-  { 1, "error_code", "int32" },
-  { 2, "error_message", "string" },
-})
-reflection.ServerReflectionResponse = message("ServerReflectionResponse", {
-  { 1, "valid_host", "string" },
-  { 2, "original_request", "message", reflection.ServerReflectionRequest },
-  { 4, "file_descriptor_response", "message",
-    reflection.FileDescriptorResponse, oneof = "message_response" },
-  { 5, "all_extension_numbers_response", "message",
-    reflection.ExtensionNumberResponse, oneof = "message_response" },
-  { 6, "list_services_response", "message", reflection.ListServiceResponse,
-    oneof = "message_response" },
-  { 7, "error_response", "message", reflection.ErrorResponse,
-    oneof = "message_response" },
-})
-reflection.services = {
-  { name = "ServerReflection",
-    { "ServerReflectionInfo", reflection.ServerReflectionRequest,
-      reflection.ServerReflectionResponse, client_streams = true,
-      server_streams = true },
-  },
-}
+  reflection.ExtensionRequest = message("ExtensionRequest", {
+    { 1, "containing_type", "string" },
+    { 2, "extension_number", "int32" },
+  })
+  reflection.ServerReflectionRequest = message("ServerReflectionRequest", {
+    { 1, "host", "string" },
+    { 3, "file_by_filename", "string", oneof = "message_request" },
+    { 4, "file_containing_symbol", "string", oneof = "message_request" },
+    { 5, "file_containing_extension", "message", reflection.ExtensionRequest,
+      oneof = "message_request" },
+    { 6, "all_extension_numbers_of_type", "string",
+      oneof = "message_request" },
+    { 7, "list_services", "string", oneof = "message_request" },
+  })
+  reflection.FileDescriptorResponse = message("FileDescriptorResponse", {
+    { 1, "file_descriptor_proto", "bytes", repeated = true },
+  })
+  reflection.ExtensionNumberResponse = message("ExtensionNumberResponse", {
+    { 1, "base_type_name", "string" },
+    { 2, "extension_number", "int32", repeated = true },
+  })
+  reflection.ServiceResponse = message("ServiceResponse", {
+    { 1, "name", "string" },
+  })
+  reflection.ListServiceResponse = message("ListServiceResponse", {
+    { 1, "service", "message", reflection.ServiceResponse, repeated = true },
+  })
+  reflection.ErrorResponse = message("ErrorResponse", {
+    { 1, "error_code", "int32" },
+    { 2, "error_message", "string" },
+  })
+  reflection.ServerReflectionResponse = message("ServerReflectionResponse", {
+    { 1, "valid_host", "string" },
+    { 2, "original_request", "message", reflection.ServerReflectionRequest },
+    { 4, "file_descriptor_response", "message",
+      reflection.FileDescriptorResponse, oneof = "message_response" },
+    { 5, "all_extension_numbers_response", "message",
+      reflection.ExtensionNumberResponse, oneof = "message_response" },
+    { 6, "list_services_response", "message", reflection.ListServiceResponse,
+      oneof = "message_response" },
+    { 7, "error_response", "message", reflection.ErrorResponse,
+      oneof = "message_response" },
+  })
+  reflection.services = {
+    { name = "ServerReflection",
+      { "ServerReflectionInfo", reflection.ServerReflectionRequest,
+        reflection.ServerReflectionResponse, client_streams = true,
+        server_streams = true },
+    },
+  }
+  return reflection
+end
+
+M.reflection, M.reflection_alpha = reflection_of("v1"),
+                                   reflection_of("v1alpha")
 
 -- google.rpc (grpc-status-details-bin) -----------------------------------
 
@@ -223,6 +230,7 @@ rpc.Status = {
 }
 
 --- The packages that reflection lists, and the services a server offers.
-M.packages = { v2, v1, api, google, health, reflection }
+M.packages = { v2, v1, api, google, health, M.reflection,
+               M.reflection_alpha }
 
 return M

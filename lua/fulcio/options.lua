@@ -57,8 +57,23 @@ local function named(argument, by_key)
   return nil
 end
 
+-- Takes a flag's value; those of a list that is given again are added.
+local function take_argument(found, flag, name, text)
+  local key = key_of(flag[1])
+  local before = found.given[key] and found[key]
+  if found.given[key] and flag.kind ~= "list" then
+    complain(found, "--%s is given twice", flag[1])
+    return
+  end
+  found.given[key] = nil
+  take(found, flag, text, "--" .. name)
+  if not before or not found[key] then return end
+  for _, item in ipairs(found[key]) do before[#before + 1] = item end
+  found[key] = before
+end
+
 local function read_arguments(found, arguments, by_key, names)
-  local seen, i = {}, 1
+  local i = 1
   while i <= #arguments do
     local argument = arguments[i]
     local name, flag, text = named(argument, by_key)
@@ -66,17 +81,14 @@ local function read_arguments(found, arguments, by_key, names)
       complain(found, name and "unknown flag --%s%s"
                or 'unexpected argument "%s"%s', name or argument,
                nearest.hint(name or "", names))
-    elseif seen[flag] then
-      complain(found, "--%s is given twice", flag[1])
     else
-      seen[flag] = true
       if not text and flag.kind == "boolean" then text = "true" end
       if not text then
         i = i + 1
         text = arguments[i]
       end
       if text then
-        take(found, flag, text, "--" .. name)
+        take_argument(found, flag, name, text)
       else
         complain(found, "--%s needs a value", name)
       end

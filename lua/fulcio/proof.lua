@@ -106,8 +106,19 @@ local function proven(key, signature, challenge)
   return proof_hash[key.name] or "no known hash"
 end
 
+-- What Go's X.509 verifies with nothing: algorithms it does not know, MD5
+-- and DSA.
+local function is_unverifiable(algorithm)
+  return algorithm == "0" or algorithm:find("^MD") ~= nil
+    or algorithm:find("^DSA") ~= nil
+end
+
 local function requested(csr)
   local hash = request_hash[csr.algorithm]
+  if is_unverifiable(csr.algorithm) then
+    return nil, refusal("proof_wrong", {
+      log = { error = "no algorithm that can be verified" } })
+  end
   if not hash then
     return nil, refusal("csr_algorithm", {
       message = "unrecognized signature algorithm: " .. csr.algorithm })

@@ -44,6 +44,8 @@ local rows = {
   request_malformed    = { 400, INVALID, "The request could not be parsed" },
   not_found            = { 404, NOT_FOUND, "Not Found" },
   method_not_allowed   = { 501, UNIMPLEMENTED, "Method Not Allowed" },
+  not_grpc             = { 415, INVALID,
+                           "invalid gRPC request content-type" },
   not_implemented      = { 501, UNIMPLEMENTED, "Not Implemented" },
   request_timeout      = { 408, INVALID, "http: request timeout" },
   body_too_large       = { 413, INVALID, "http: request body too large" },

@@ -5,25 +5,12 @@
 --- either alphabet.
 
 local engine = require("fulcio.engine")
+local protojson = require("fulcio.protojson")
 local refusal = require("fulcio.refusal")
 
 local null = engine.claims.null
 
--- Where a member stands, as protojson counts.
-local function position(body, name)
-  local at = body:find('"' .. name .. '"', 1, true) or 1
-  local line, start = 1, 1
-  while true do
-    local newline = body:find("\n", start, true)
-    if not newline or newline > at then break end
-    line, start = line + 1, newline + 1
-  end
-  return ("(line %d:%d)"):format(line, at - start + 1)
-end
-
-local function malformed(message, ...)
-  error(refusal("request_malformed", { message = message:format(...) }), 0)
-end
+local malformed = protojson.malformed
 
 -- The other spelling of a name, as in the proto file.
 local snake = {
@@ -35,69 +22,83 @@ local snake = {
   signedEmailAddress = "signed_email_address",
 }
 
+local known = { credentials = true, content = true, algorithm = true }
+for name, other in pairs(snake) do known[name], known[other] = true, true end
+
 -- A member by its name, in either spelling; nil when absent or null.
-local function member(object, name)
-  local value = object[name]
-  if value == nil and snake[name] then
-    name = snake[name]
-    value = object[name]
+local function member(object, name, body)
+  local value, other = object[name], snake[name]
+  if other and object[other] ~= nil then
+    if value ~= nil then protojson.duplicate(body, name, other) end
+    name, value = other, object[other]
   end
   if value == null then return nil end
   return value, name
 end
 
 local function text(object, name, body)
-  local value, written = member(object, name)
+  local value, written = member(object, name, body)
   if value == nil or type(value) == "string" then return value end
-  malformed("proto: %s: invalid value for string field %s",
-            position(body, written), name)
+  protojson.invalid(body, written, "string", name)
 end
 
 local function bytes(object, name, body)
-  local value, written = member(object, name)
+  local value, written = member(object, name, body)
   if value == nil then return nil end
   local decoded = type(value) == "string" and engine.bytes.unbase64(value)
   if decoded then return decoded end
-  malformed("proto: %s: invalid value for bytes field %s",
-            position(body, written), name)
+  protojson.invalid(body, written, "bytes", name)
+end
+
+-- Names that are none are passed over, as all that is unknown.
+local function check_enum(object, name, body)
+  local value = object[name]
+  if value == nil or value == null or type(value) == "string" then return end
+  if type(value) ~= "number" or value % 1 ~= 0
+     or value < -2147483648 or value > 2147483647 then
+    protojson.invalid(body, name, "enum", name)
+  end
 end
 
 local function message(object, name, body)
-  local value, written = member(object, name)
+  local value, written = member(object, name, body)
   if value == nil then return nil end
-  if type(value) == "table" and value[1] == nil then return value end
-  malformed("proto: %s: unexpected token for message field %s",
-            position(body, written), name)
+  if type(value) ~= "table" or value[1] ~= nil
+     or next(value) == nil and not protojson.is_object(body, written) then
+    protojson.unexpected(body, written)
+  end
+  return value
 end
 
 -- An empty body is an empty message.
 local function parse(body)
   if body:find("^%s*$") then return {} end
   local object, why = engine.claims.parse(body)
-  if object == nil then malformed("%s", why) end
+  if object == nil then
+    local name = why:match("([%w_]+): duplicate member$")
+    if known[name] then protojson.duplicate(body, name) end
+    malformed("%s", why)
+  end
   if type(object) ~= "table" or not body:find("^%s*{") then
     malformed("proto: syntax error (line 1:1): unexpected token %s",
-              body:match("%S"))
+              body:match("^%s*(%a+)") or body:match("%S"))
   end
   return object
 end
 
 -- The token of an Authorization header: all of it, less the first "Bearer ".
 local function bearer(headers)
-  return ((headers.authorization or ""):gsub("Bearer ", "", 1))
+  local token = (headers.authorization or ""):gsub("Bearer ", "", 1)
+  return token:match("^ *(.*)$")
 end
 
 -- Only one member of a oneof may be there.
 local function one_of(object, body)
-  local key, first = member(object, "publicKeyRequest")
-  local csr, second = member(object, "certificateSigningRequest")
+  local key, first = member(object, "publicKeyRequest", body)
+  local csr, second = member(object, "certificateSigningRequest", body)
   if key == nil or csr == nil then return end
-  local a = body:find('"' .. first .. '"', 1, true)
-  local b = body:find('"' .. second .. '"', 1, true)
-  local later = (a or 0) < (b or 0) and second or first
-  malformed('proto: %s: error parsing "%s", oneof %s.key is already set',
-            position(body, later), later,
-            "dev.sigstore.fulcio.v2.CreateSigningCertificateRequest")
+  protojson.already_set(body, first, second,
+    "dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key")
 end
 
 local M = {}
@@ -113,6 +114,7 @@ function M.v2(request)
   local public = message(key, "publicKey", body) or {}
   local token = text(credentials, "oidcIdentityToken", body)
   if not token or token == "" then token = bearer(request.headers) end
+  check_enum(public, "algorithm", body)
   return {
     token = token,
     public_key = text(public, "content", body),
@@ -130,6 +132,7 @@ function M.v1(request)
   local csr = bytes(object, "certificateSigningRequest", body)
   if csr == "" then csr = nil end
   if not public and not csr then error(refusal("key_unparsable"), 0) end
+  if public then text(public, "algorithm", body) end
   return {
     token = bearer(request.headers),
     public_key = public and bytes(public, "content", body),

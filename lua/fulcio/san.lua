@@ -8,18 +8,20 @@ local engine = require("fulcio.engine")
 local oids = require("fulcio.oids")
 
 -- The form that Fulcio accepts (govalidator's IsEmail), with no two ways to
--- read the same text, so that matching stays short.
+-- read the same text, so that matching stays short. Of a quoted name it takes
+-- one mark of quotation before each character.
 local WIDE = [[\x{A0}-\x{D7FF}\x{F900}-\x{FDCF}\x{FDF0}-\x{FFEF}]]
 local ATOM = [[[-a-zA-Z0-9!#$%&'*+/=?^_`{|}~]] .. WIDE .. "]+"
 local SPACE = [[(?:(?:[ \t]*\r\n)?[ \t]+)?]]
-local QUOTED = '"(?:' .. SPACE
+local QUOTED = '(?:"' .. SPACE
   .. [[(?:\([\x01-\x09\x0b-\x7f]|[\x01-\x08\x0b\x0c\x0e-\x1f\x21\x23-\x5b]]
   .. [[\x5d-\x7f]] .. WIDE .. "]))*" .. SPACE .. '"'
 local FIRST, LETTER = "[a-zA-Z0-9" .. WIDE .. "]", "[a-zA-Z" .. WIDE .. "]"
 local INNER = "[-a-zA-Z0-9._~" .. WIDE .. "]*"
+local LAST = "[-a-zA-Z0-9_~" .. WIDE .. "]*"
 local EMAIL = "(?:" .. ATOM .. [[(?:\.]] .. ATOM .. ")*|" .. QUOTED .. ")@"
   .. FIRST .. "(?:" .. INNER .. FIRST .. [[)?\.]]
-  .. LETTER .. "(?:" .. INNER .. LETTER .. [[)?\.?]]
+  .. LETTER .. "(?:" .. LAST .. LETTER .. [[)?\.?]]
 
 local email_form = assert(engine.pattern.compile(EMAIL))
 
@@ -50,10 +52,26 @@ local function moves(uri)
   return not again or again.host ~= nil
 end
 
+-- A host whose labels are empty or not ASCII: Go reads no certificate that
+-- has it.
+local function is_domain(uri)
+  local host = (uri.host or "") .. (uri.port and ":" .. uri.port or "")
+  return host == "" or host:find("^[\33-\126]+$") ~= nil
+    and not ("." .. host .. "."):find("..", 1, true)
+end
+
 function rules.uri(text)
   local uri, message = engine.uri.parse(text)
   if not uri then return nil, message end
   if moves(uri) then return nil, "a URI's path cannot begin with //" end
+  if uri.text:find("[\128-\255]") then
+    return nil, ('x509: "%s" cannot be encoded as an IA5String')
+      :format(uri.text), true
+  end
+  if not is_domain(uri) then
+    return nil, ('x509: cannot parse URI "%s": invalid domain')
+      :format(uri.text), true
+  end
   return { type = "uri", value = uri.text }
 end
 

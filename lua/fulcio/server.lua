@@ -17,6 +17,8 @@ local monotonic = engine.system.monotonic
 
 local V1, V2 = "/dev.sigstore.fulcio.v1beta.CA", "/dev.sigstore.fulcio.v2.CA"
 
+local NOT_GRPC = 'invalid gRPC request content-type "%s"'
+
 -- Fulcio's HTTP side calls its gRPC side, and both count.
 local calls = {
   ["/api/v2/signingCert"]   = V2 .. "/CreateSigningCertificate",
@@ -39,6 +41,10 @@ end
 
 local function dispatch(request, context)
   local methods = paths[request.path]
+  if services[request.path] then
+    error(refusal("not_grpc", { message = NOT_GRPC:format(
+      request.headers["content-type"] or "") }), 0)
+  end
   if not methods then error(refusal("not_found"), 0) end
   local handler = methods[request.method]
   if not handler then error(refusal("method_not_allowed"), 0) end
@@ -74,8 +80,11 @@ end
 
 local M = {}
 
---- Paths whose requests are read and answered bit by bit.
+--- Paths whose requests are read and answered bit by bit, and so are those
+--- that nobody knows: a stream to them may have no end.
 M.streams = grpc.streams(services)
+M.streams["*"] = true
+for path in pairs(paths) do M.streams[path] = false end
 
 -- A stream is answered later, by whatever coroutine.
 local function under_name(id, stream)

@@ -134,6 +134,9 @@ local calls = {
   [messages.reflection] = {
     ServerReflectionInfo = { stream = reflect, kind = "bidi_stream" },
   },
+  [messages.reflection_alpha] = {
+    ServerReflectionInfo = { stream = reflect, kind = "bidi_stream" },
+  },
 }
 
 -- "/package.Service/Method" to { input, output, call or stream }.

@@ -158,6 +158,9 @@ describe("every refusal", function()
     request_malformed = function() return handle("{") end,
     not_found = function() return handle("", "GET", "/nothing") end,
     method_not_allowed = function() return handle("", "PUT") end,
+    not_grpc = function()
+      return handle("{}", "POST", "/grpc.health.v1.Health/Check")
+    end,
     not_implemented = function()
       return wired("BREW / HTTP/1.1\r\nHost: a\r\n\r\n")
     end,

@@ -20,13 +20,19 @@ local CONNECTIONS = 16
 local seconds = tonumber(arg[1]) or 5
 local build = os.getenv("BUILD") or "build"
 
--- name, kind of token, floor, flags of its own
+-- name, kind of token, floor, flags of its own; by HTTP unless it says gRPC
 local configurations = {
   { name = "file-p256", kind = "email", floor = "ct-off",
     flags = { "--ct-log-url", "" } },
+  { name = "file-p256-grpc", kind = "email", floor = "ct-off", grpc = true,
+    flags = { "--ct-log-url", "" } },
   { name = "file-p256-github", kind = "github", floor = "ct-off",
     flags = { "--ct-log-url", "" } },
+  { name = "file-p256-github-grpc", kind = "github", floor = "ct-off",
+    grpc = true, flags = { "--ct-log-url", "" } },
   { name = "file-p256-log", kind = "email", floor = "ct-on", flags = {} },
+  { name = "file-p256-log-grpc", kind = "email", floor = "ct-on",
+    grpc = true, flags = {} },
   { name = "hsm-p256", kind = "email", hsm = "P-256",
     flags = { "--ct-log-url", "" } },
   { name = "hsm-p384", kind = "email", hsm = "P-384",
@@ -104,23 +110,27 @@ local function command(configuration, directory)
   return "exec " .. table.concat(words, " ")
 end
 
--- Starts a server and gets its first certificate: url, milliseconds.
+-- Starts a server and gets its first certificate: URLs by port,
+-- milliseconds.
 local function start(configuration, directory, first)
   os.remove(directory .. "/data/ports.json")
   local began = engine.system.monotonic()
   local server = Process.start(command(configuration, directory),
                                directory .. "/log")
-  local url
+  local urls
   while engine.system.monotonic() - began < 20 do
     local ports = read(directory .. "/data/ports.json")
     if ports and ports:find("}") then
-      url = ("http://127.0.0.1:%d"):format(cjson.decode(ports).http)
+      urls = cjson.decode(ports)
+      for name, port in pairs(urls) do
+        urls[name] = ("http://127.0.0.1:%d"):format(port)
+      end
       local answer = engine.http.request({
-        url = url .. "/api/v2/signingCert", method = "POST",
+        url = urls.http .. "/api/v2/signingCert", method = "POST",
         body = first.body, timeout = 5,
       })
       if answer and answer.status == 200 then
-        return server, url, (engine.system.monotonic() - began) * 1000
+        return server, urls, (engine.system.monotonic() - began) * 1000
       end
     end
     engine.server.sleep(0.001)
@@ -137,11 +147,13 @@ end
 local function round(configuration, world)
   local directory = world.directories[configuration.name]
   local requests = world.requests[configuration.kind]
-  local server, url, start_ms = start(configuration, directory, requests[1])
-  load.run(url, requests, CONNECTIONS, 1) -- warm
+  local server, urls, start_ms = start(configuration, directory, requests[1])
+  local run = configuration.grpc and load.call or load.post
+  local url = configuration.grpc and urls.grpc or urls.http
+  run(url, requests, CONNECTIONS, 1) -- warm
   local idle = server:pss()
   local before = server:cpu()
-  local results, took = load.run(url, requests, CONNECTIONS, seconds)
+  local results, took = run(url, requests, CONNECTIONS, seconds)
   local cpu = server:cpu() - before
   local pss = server:pss()
   server:stop()

@@ -3,7 +3,16 @@
 local claims = require("fulcio.engine").claims
 local engine = require("fulcio.engine")
 
+local messages = require("fulcio.messages").v2
+local Process = require("spec.bench.process")
+local protobuf = require("fulcio.protobuf")
+
 local bytes, jws, system = engine.bytes, engine.jws, engine.system
+
+local ECDSA = 2
+local METHOD = "/dev.sigstore.fulcio.v2.CA/CreateSigningCertificate"
+
+local build = os.getenv("BUILD") or "build"
 
 local M = {}
 
@@ -64,28 +73,37 @@ end
 
 M.kinds = { email = email_claims, github = github_claims }
 
---- `count` ready-made requests: { body, key's SPKI }.
+-- One request, as HTTP's clients and as gRPC's send it.
+local function request_of(token, key, proof)
+  return json_text({
+    credentials = { oidcIdentityToken = token },
+    publicKeyRequest = {
+      publicKey = { algorithm = "ECDSA", content = key:pem() },
+      proofOfPossession = bytes.base64(proof),
+    },
+  }), protobuf.encode(messages.CreateSigningCertificateRequest, {
+    credentials = { oidc_identity_token = token },
+    public_key_request = {
+      public_key = { algorithm = ECDSA, content = key:pem() },
+      proof_of_possession = proof,
+    },
+  })
+end
+
+--- `count` ready-made requests: { body, message, key's SPKI }.
 function M.requests(kind, token, count)
   local made = {}
   for i = 1, count do
     local payload, challenge = M.kinds[kind](i)
     local key = assert(engine.pkey.generate("P-256"))
-    made[i] = {
-      spki = key:spki(),
-      body = json_text({
-        credentials = { oidcIdentityToken = token(payload) },
-        publicKeyRequest = {
-          publicKey = { algorithm = "ECDSA", content = key:pem() },
-          proofOfPossession =
-            bytes.base64(assert(key:sign(challenge))),
-        },
-      }),
-    }
+    local proof = assert(key:sign(challenge))
+    local body, message = request_of(token(payload), key, proof)
+    made[i] = { spki = key:spki(), body = body, message = message }
   end
   return made
 end
 
-local function post(url, request)
+local function post_one(url, request)
   local started = system.monotonic()
   local answer, message = engine.http.request({
     url = url .. "/api/v2/signingCert", method = "POST",
@@ -98,7 +116,7 @@ end
 
 --- Sends requests over `connections` clients for `seconds`; returns what
 --- came back and how long it took.
-function M.run(url, requests, connections, seconds)
+function M.post(url, requests, connections, seconds)
   local results, left = {}, connections
   local done = engine.server.signal()
   local started = system.monotonic()
@@ -107,7 +125,7 @@ function M.run(url, requests, connections, seconds)
     engine.server.spawn(function()
       while system.monotonic() - started < seconds do
         next_request = next_request % #requests + 1
-        local result = post(url, requests[next_request])
+        local result = post_one(url, requests[next_request])
         results[#results + 1] = result
       end
       left = left - 1
@@ -118,7 +136,48 @@ function M.run(url, requests, connections, seconds)
   return results, system.monotonic() - started
 end
 
-local function verify_one(result, ca)
+local function write_messages(path, requests)
+  local file = assert(io.open(path, "wb"))
+  for _, request in ipairs(requests) do
+    file:write((">s4"):pack(request.message))
+  end
+  file:close()
+end
+
+local function read_answers(path, requests)
+  local results, file = {}, assert(io.open(path, "rb"))
+  local text, at = file:read("a"), 1
+  file:close()
+  while at <= #text do
+    local index, microseconds, status, answer
+    index, microseconds, status, answer, at = (">I4I4I4s4"):unpack(text, at)
+    results[#results + 1] = { request = requests[index + 1], grpc = answer,
+                              status = status, seconds = microseconds / 1e6 }
+  end
+  return results
+end
+
+--- The same by gRPC, from a process of its own: calls.c.
+function M.call(url, requests, connections, seconds)
+  local path = os.tmpname()
+  write_messages(path, requests)
+  local started = system.monotonic()
+  local calls = Process.start(("exec %s/bench_calls %s %s %d %g %s %s.out")
+    :format(build, url:match("%d+$"), METHOD, connections, seconds, path,
+            path), path .. ".log")
+  -- The issuer in this process may be asked meanwhile.
+  while calls:running() do engine.server.sleep(0.01) end
+  local took = system.monotonic() - started
+  local said = calls:output()
+  assert(said == "", said)
+  local results = read_answers(path .. ".out", requests)
+  for _, ending in ipairs({ "", ".out", ".log" }) do
+    os.remove(path .. ending)
+  end
+  return results, took
+end
+
+local function http_chain(result)
   local answer = result.answer
   assert(answer, result.message)
   assert(answer.status == 200, "status " .. answer.status .. ": "
@@ -126,7 +185,22 @@ local function verify_one(result, ca)
   local body = assert(claims.parse(answer.body))
   local form = body.signedCertificateEmbeddedSct
     or body.signedCertificateDetachedSct
-  local leaf = assert(engine.x509.parse(form.chain.certificates[1]))[1]
+  return form.chain.certificates
+end
+
+local function grpc_chain(result)
+  assert(result.status == 0, "grpc-status " .. result.status)
+  local message, after = (">s4"):unpack(result.grpc, 2)
+  assert(after == #result.grpc + 1, "not one message")
+  local body = assert(protobuf.decode(messages.SigningCertificate, message))
+  local form = body.signed_certificate_embedded_sct
+    or body.signed_certificate_detached_sct
+  return form.chain.certificates
+end
+
+local function verify_one(result, ca)
+  local chain = result.grpc and grpc_chain(result) or http_chain(result)
+  local leaf = assert(engine.x509.parse(chain[1]))[1]
   assert(ca:signed(leaf.der))
   assert(leaf:pkey():spki() == result.request.spki, "another client's key")
 end

@@ -60,11 +60,16 @@ function Process:pss()
   return total / 1024, each
 end
 
+--- Whether it has not ended by itself.
+function Process:running()
+  return read(("/proc/%d/stat"):format(self.pid)) ~= nil
+end
+
 --- Ends it and waits until it is gone.
 function Process:stop()
   os.execute(("kill -TERM %d 2>/dev/null"):format(self.pid))
   for _ = 1, 200 do
-    if not read(("/proc/%d/stat"):format(self.pid)) then return end
+    if not self:running() then return end
     os.execute("sleep 0.05")
   end
   error("process " .. self.pid .. " does not end, see " .. self.log)

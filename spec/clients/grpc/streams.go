@@ -109,7 +109,8 @@ func reflect(c *Caller) error {
 	slices.Sort(names)
 	if strings.Join(names, " ") != "dev.sigstore.fulcio.v1beta.CA "+
 		"dev.sigstore.fulcio.v2.CA grpc.health.v1.Health "+
-		"grpc.reflection.v1.ServerReflection" {
+		"grpc.reflection.v1.ServerReflection "+
+		"grpc.reflection.v1alpha.ServerReflection" {
 		return fmt.Errorf("%v", names)
 	}
 	for _, name := range names {
