@@ -783,12 +783,14 @@ function engine.system.secret(source) end
 ---@return string? code "no_file" "denied" "failed"
 function engine.system.list(directory) end
 
---- What is at a path.
+--- What is at a path. `stamp` is a text that changes when something else is
+--- there, or it was written, moved or had its mode changed.
 ---@class fulcio.path
 ---@field kind "file"|"directory"|"other"
 ---@field size integer
 ---@field mtime number
 ---@field mode integer
+---@field stamp string
 
 --- What a path is, symbolic links followed.
 ---@param path string

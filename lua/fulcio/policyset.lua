@@ -106,12 +106,11 @@ function M.tell(warnings)
   end
 end
 
--- Size and time of every file in a folder.
 local function folder_stamp(out, dir)
   for _, name in ipairs(engine.system.list(dir) or {}) do
     local found = engine.system.stat(dir .. "/" .. name)
     if found and found.kind == "file" then
-      out[#out + 1] = ("%s %d %.9f"):format(name, found.size, found.mtime)
+      out[#out + 1] = name .. " " .. found.stamp
     end
   end
 end
@@ -126,9 +125,7 @@ function M.stamp(options)
   end
   local path = config_path(options)
   local found = path and engine.system.stat(path)
-  if found then
-    out[#out + 1] = ("%s %d %.9f"):format(path, found.size, found.mtime)
-  end
+  if found then out[#out + 1] = path .. " " .. found.stamp end
   return table.concat(out, "\n")
 end
 

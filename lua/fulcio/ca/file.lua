@@ -26,12 +26,9 @@ local function read(path)
   return text
 end
 
--- Size and time of what a path leads to, which change with a write, a file
--- renamed over it, or a symlink that is swapped.
 local function stamp(path)
   local found = engine.system.stat(path)
-  if not found then return "none" end
-  return ("%d@%.9f"):format(found.size, found.mtime)
+  return found and found.stamp or "none"
 end
 
 local M = {}
