@@ -4,6 +4,8 @@ local chain = require("fulcio.ca.chain")
 local engine = require("fulcio.engine")
 local software = require("fulcio.ca.software")
 
+local MAX_CHAIN = 1048576  -- bytes
+
 local function required(options)
   for _, name in ipairs({ "fileca-cert", "fileca-key" }) do
     if (options[name:gsub("-", "_")] or "") == "" then
@@ -18,6 +20,10 @@ local function required(options)
 end
 
 local function read(path)
+  local found = engine.system.stat(path)
+  if found and (found.kind ~= "file" or found.size > MAX_CHAIN) then
+    return nil, path .. ": is no file of at most 1 MiB"
+  end
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
   local text = file:read("*a")
@@ -55,9 +61,7 @@ function M.open(options, pem)
   end
   key, message = engine.pkey.open(options.fileca_key,
                                   options.fileca_key_passwd)
-  if not key then
-    return nil, ("%s: %s"):format(options.fileca_key, message)
-  end
+  if not key then return nil, message end
   ok, message = chain.check(certificates, key, engine.system.now())
   if not ok then
     return nil, ("%s: %s"):format(options.fileca_cert, message)
