@@ -494,8 +494,8 @@ function engine.uri.spiffe(text) end
 
 -- pattern --------------------------------------------------------------
 
---- A compiled PCRE2 pattern: UTF, whole text, match limit 100,000,
---- subject at most 4 KiB.
+--- A compiled PCRE2 pattern: UTF, whole text, match limit 100,000, 10 ms
+--- of the processor, subject at most 4 KiB.
 ---@class fulcio.pattern
 local pattern = {}
 engine.pattern = {}
@@ -518,7 +518,7 @@ function engine.pattern.compile(expression) end
 function engine.pattern.glob(glob, kind) end
 
 --- Whether the whole subject matches; nil, message, code when the subject
---- is too long or the match limit was reached.
+--- is too long or a limit was reached.
 ---@param subject string
 ---@return boolean|nil
 ---@return string? message

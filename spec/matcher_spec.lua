@@ -23,6 +23,18 @@ describe("matcher", function()
     assert.is_true(test("aab"))
   end)
 
+  -- Each text stays just below the limit of one.
+  it("gives up on a list that takes too long", function()
+    local test = assert(matcher.compile("x", { __word = "has", count = 1,
+      { __word = "match", count = 1, "(a+)+b" } }))
+    local list = {}
+    for i = 1, 2000 do list[i] = ("a"):rep(14) .. "b!" end
+    assert.is_false(test(list))
+    list[#list + 1] = "aab"
+    assert.is_false(test(list))
+    assert.is_true(test({ list[1], list[2], "aab" }))
+  end)
+
   it("takes further matchers from an importer alone", function()
     local odd = { __word = "odd" }
     assert.is_nil((matcher.compile("x", odd)))
