@@ -224,6 +224,40 @@ describe("loader", function()
                 errors({ ["a.lua"] = GOOD, ["b.lua"] = ca }))
   end)
 
+  it("says that there is no template beside all else that is wrong",
+  function()
+    local found = errors({
+      ["a.lua"] = GOOD:gsub("san =", 'template = "leef", sann =', 1),
+      ["b.lua"] = GOOD:gsub("san =", 'template = "leef", provider = "x", san =',
+                            1) })
+    local missing = 'there is no template "leef" (did you mean "leaf"?)'
+    assert.matches("a.lua:%d: " .. missing:gsub("%p", "%%%0"),
+                   table.concat(found, "\n"))
+    assert.matches("b.lua:%d: " .. missing:gsub("%p", "%%%0"),
+                   table.concat(found, "\n"))
+    assert.equal(5, #found)
+  end)
+
+  it("looks at the certificates of ca_file when asked", function()
+    local path = os.tmpname()
+    local function found(text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+      return table.concat(errors({ ["a.lua"] = GOOD:gsub("must",
+        ('ca_file = %q, must'):format(path), 1) }, { files = true }), "\n")
+    end
+    assert.equal("a.lua:4: ca_file: " .. path .. ": certificate: no PEM block"
+                 .. " and not DER", found("nothing"))
+    local pem = assert(io.open("spec/fixtures/ca.pem")):read("a")
+    assert.equal("", found(pem))
+    os.remove(path)
+    assert.same({ "a.lua:4: ca_file: /nowhere/x.pem: No such file or "
+                  .. "directory" },
+      errors({ ["a.lua"] = GOOD:gsub("must", 'ca_file = "/nowhere/x.pem", must',
+                                     1) }, { files = true }))
+  end)
+
   it("refuses two policies of one name", function()
     local source = { name = "p.lua", text = GOOD }
     local loaded = loader.load({ source, source })

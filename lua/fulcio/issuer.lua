@@ -1,6 +1,7 @@
 --- Whom a policy trusts: issuers, by URL or glob, and audiences.
 
 local engine = require("fulcio.engine")
+local shelf = require("fulcio.shelf")
 local words = require("fulcio.words")
 
 local M = {}
@@ -96,6 +97,25 @@ function M.audiences(value, report)
     end
   end
   return list
+end
+
+--- Where a policy's `ca_file` is: absolute, or beside the policy in `dir`.
+function M.ca_file(file, dir)
+  if not file or file:sub(1, 1) == "/" or not dir then return file end
+  return dir .. "/" .. file
+end
+
+--- Reports a `ca_file` that has no certificates in it.
+function M.check_ca_file(path, report)
+  local found, text, message = engine.system.stat(path), nil, nil
+  if found and found.kind ~= "file" then
+    message = path .. ": is no file"
+  else
+    text, message = shelf.read(path)
+  end
+  local parsed, wrong = engine.x509.parse(text or "")
+  if text and not parsed then message = ("%s: %s"):format(path, wrong) end
+  if message then report({ "ca_file" }, "ca_file: " .. message) end
 end
 
 --- Whether an entry of `issuers` means this issuer.

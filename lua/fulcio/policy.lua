@@ -37,13 +37,6 @@ function Set:of_issuer(iss)
   return all, #(exact or {})
 end
 
--- Absolute, or beside the policy that names it.
-local function ca_file_of(policy)
-  local file = policy.ca_file
-  if not file or file:sub(1, 1) == "/" or not policy.dir then return file end
-  return policy.dir .. "/" .. file
-end
-
 --- What is known of an issuer before its token is trusted: { audiences =
 --- { sigstore = true }, ca_file, ca_pem, internal, wildcard, exact }; nil
 --- when no policy is for it.
@@ -59,7 +52,8 @@ function Set:match(iss)
   end
   return {
     audiences = audiences,
-    ca_file = ca_file_of(first), ca_pem = first.ca_pem,
+    ca_file = issuer.ca_file(first.ca_file, first.dir),
+    ca_pem = first.ca_pem,
     internal = first.internal or false,
     exact = named > 0, wildcard = named == 0,
   }
@@ -163,7 +157,8 @@ end
 --- Loads sources, { name, text, dir } each, into a set; nil and all errors,
 --- { file, line, message } each. Options: providers and templates (where to
 --- look besides the usual places), development, loopback, folder (all
---- providers and templates of that folder are checked as well).
+--- providers and templates of that folder are checked as well), files (so
+--- are files of certificates).
 function M.load(sources, options)
   local loaded = loader.load(sources, options)
   if #loaded.errors > 0 then return nil, loaded.errors end

@@ -80,7 +80,8 @@ end
 
 --- Makes a set of what was read; nil and a list of all that is wrong. A
 --- third result lists what was left out, since no token could pass it.
-function M.load(sources, options)
+--- `whole`: files that policies name must be there as well.
+function M.load(sources, options, whole)
   local list, errors, warnings = {}, {}, {}
   for _, source in ipairs(sources) do
     local found, wrong, left = { source }, nil, nil
@@ -94,7 +95,8 @@ function M.load(sources, options)
   if errors[1] then return nil, worded(errors) end
   local set
   set, errors = policy.load(list, {
-    development = options.development, loopback = options.loopback })
+    development = options.development, loopback = options.loopback,
+    files = whole })
   if not set then return nil, worded(errors) end
   return set, nil, worded(warnings)
 end
