@@ -238,6 +238,15 @@ describe("loader", function()
     assert.equal(5, #found)
   end)
 
+  it("names what san does not know, also when there is too much",
+  function()
+    assert.same({
+      "p.lua:5: san needs exactly one of email, uri, username",
+      'p.lua:5: san: unknown kind "emial" (did you mean "email"?)',
+      'p.lua:5: san: unknown kind "x"',
+    }, after("san = {", 'san = { emial = "{email}", x = 5,'))
+  end)
+
   it("looks at the certificates of ca_file when asked", function()
     local path = os.tmpname()
     local function found(text)
