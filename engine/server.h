@@ -125,13 +125,13 @@ struct Connection {
   const Protocol *protocol; /* NULL until the first byte */
   struct bufferevent *stream;
   struct evbuffer *input;
-  struct evbuffer *held;  /* to be sent at the end of this turn; or NULL */
+  struct evbuffer *held; /* to be sent at the end of this turn; or NULL */
   Connection *next_held;
   Connection **held_link; /* NULL: nothing is held */
-  Channel *channel; /* NULL: plain; else input is what it decrypted */
-  Request *request; /* HTTP/1.1: the one that arrives or runs */
-  Session *session; /* HTTP/2 */
-  Ageing *ageing;   /* the list it is in */
+  Channel *channel;       /* NULL: plain; else input is what it decrypted */
+  Request *request;       /* HTTP/1.1: the one that arrives or runs */
+  Session *session;       /* HTTP/2 */
+  Ageing *ageing;         /* the list it is in */
   Connection *next, **link;
   double since;  /* in that list */
   size_t unsent; /* when last looked at */
