@@ -105,16 +105,19 @@ function M.ca_file(file, dir)
   return dir .. "/" .. file
 end
 
+-- What is wrong with a file of certificates; nil when nothing is.
+local function bad_certificates(path)
+  local found = engine.system.stat(path)
+  if found and found.kind ~= "file" then return path .. ": is no file" end
+  local text, message = shelf.read(path)
+  if not text then return message end
+  local parsed, wrong = engine.x509.parse(text)
+  return not parsed and ("%s: %s"):format(path, wrong) or nil
+end
+
 --- Reports a `ca_file` that has no certificates in it.
 function M.check_ca_file(path, report)
-  local found, text, message = engine.system.stat(path), nil, nil
-  if found and found.kind ~= "file" then
-    message = path .. ": is no file"
-  else
-    text, message = shelf.read(path)
-  end
-  local parsed, wrong = engine.x509.parse(text or "")
-  if text and not parsed then message = ("%s: %s"):format(path, wrong) end
+  local message = bad_certificates(path)
   if message then report({ "ca_file" }, "ca_file: " .. message) end
 end
 
