@@ -18,7 +18,7 @@ describe("matcher", function()
   it("has not matched what it cannot decide", function()
     local test = assert(matcher.compile("x", { __word = "match", count = 1,
                                                "(a+)+b" }))
-    assert.is_false(test(("a"):rep(3000)))
+    assert.is_nil(test(("a"):rep(3000) .. "b!"))
     assert.is_false(test(("a"):rep(5000) .. "b"))
     assert.is_true(test("aab"))
   end)
@@ -29,9 +29,8 @@ describe("matcher", function()
       { __word = "match", count = 1, "(a+)+b" } }))
     local list = {}
     for i = 1, 2000 do list[i] = ("a"):rep(14) .. "b!" end
-    assert.is_false(test(list))
     list[#list + 1] = "aab"
-    assert.is_false(test(list))
+    assert.is_nil(test(list))
     assert.is_true(test({ list[1], list[2], "aab" }))
   end)
 

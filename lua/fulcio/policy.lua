@@ -68,16 +68,22 @@ local function for_audience(policy, aud)
   return false
 end
 
--- The failing claims of `must`, as names and as lines for the log.
+-- The failing claims of `must`, as names and as lines for the log, and the
+-- refusal's code; true when no other policy may be tried.
 local function unmet(policy, token)
   local names, wanted, absent = {}, {}, true
   for _, must in ipairs(policy.must) do
     local value, both = claimvalue.find(token, must.claim)
     if both then
       return { must.claim }, { must.claim .. " is there by its name and by"
-        .. " its path" }, "claim_invalid"
+        .. " its path" }, "claim_invalid", true
     end
-    if value == nil or not must.test(value) then
+    local met = value ~= nil and must.test(value)
+    if met == nil then
+      return { must.claim }, { must.claim .. ": " .. must.wanted
+        .. ", which takes too long" }, "must_not_met", true
+    end
+    if not met then
       names[#names + 1] = must.claim
       wanted[#wanted + 1] = must.claim .. ": " .. must.wanted
       absent = absent and value == nil
@@ -90,12 +96,12 @@ end
 -- Whether a policy is the one for this token: true, or nil, a refusal, and
 -- true when no other policy may be tried.
 function Set:holds(policy, token)
-  local names, wanted, code = unmet(policy, token)
+  local names, wanted, code, final = unmet(policy, token)
   if code then
     return nil, refusal(code, {
       client = { claim = table.concat(names, ", ") },
       log = { policy = policy.name, must = table.concat(wanted, "; ") },
-    }), code == "claim_invalid"
+    }), final
   end
   local plain = policy.checks[1] and claimvalue.plain(token)
   for _, check in ipairs(policy.checks) do
