@@ -296,11 +296,14 @@ describe("loader", function()
       file:write(text)
       file:close()
     end
+    assert(os.execute("mkdir " .. dir .. "/providers/w.lua"))
     local found = errors({ ["p.lua"] = GOOD }, { folder = dir })
     os.execute("rm -r " .. dir)
-    assert.equal(3, #found)
-    assert.truthy(found[1]:find("providers/x.lua:1: unknown field", 1, true))
-    assert.truthy(found[2]:find("templates/t.lua:1: keys is missing", 1,
+    assert.equal(4, #found)
+    assert.matches('providers/w.lua:1: there is no provider "w"', found[1], 1,
+                   true)
+    assert.truthy(found[2]:find("providers/x.lua:1: unknown field", 1, true))
+    assert.truthy(found[3]:find("templates/t.lua:1: keys is missing", 1,
                                 true))
   end)
 end)
