@@ -1,8 +1,8 @@
 --- Which lines of the signing path no spec has run.
 ---
 --- As busted's helper it counts lines of Lua in this process, and writes
---- them down when the specs are over; spec/lines.c counts those of programs. Usage then, where gcov has counted C:
---- lua5.4 spec/coverage.lua BUILD
+--- them down when the specs are over; spec/lines.c counts those of programs.
+--- Usage then, where gcov has counted C: lua5.4 spec/coverage.lua BUILD
 
 local SIGNING = {
   "signing", "token", "issuers", "discovery", "policy", "policyset", "loader",
