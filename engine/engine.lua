@@ -542,7 +542,7 @@ engine.sandbox = {}
 --- scripts may use besides the built-in list. It has base, string, table
 --- and math, but must call string functions by name (string.rep(s, 2)). An
 --- error of level 2 in a word shows the script's line. `memory` is bytes;
---- `instructions` holds for each load and call, which also may take 40 ns
+--- `instructions` holds for each load and call, which also may take 25 ns
 --- of processor time an instruction, at least 20 ms. A prelude that does
 --- not load throws.
 ---@param options { memory: integer, instructions: integer, prelude: string }
