@@ -143,8 +143,11 @@ describe("ca.pkcs11", function()
     assert.truthy(tonumber(answer.headers["retry-after"]))
     assert.truthy(answer.body:find("error communicating with CA backend",
                                    1, true))
-    assert.equal(503, program.get(urls.http .. "/healthz").status)
-    assert.matches("\nfulcio_ca_up 0\n", program.get(urls.metrics).body)
+    -- Each of the workers has to find out.
+    assert.is_truthy(program.wait(function()
+      return program.get(urls.http .. "/healthz").status == 503
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 0\n")
+    end))
     token:serve()
     verified(program.wait(function()
       local response = certificate()
