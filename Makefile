@@ -74,8 +74,10 @@ EXPORTED := $(patsubst %,-Wl$(,)--export-dynamic-symbol=%,'lua_*' 'luaL_*' \
 # which costs a certificate several microseconds.
 LUA_INSIDE := -Wl,--whole-archive -l:liblua$(LUA).a -Wl,--no-whole-archive -lm
 
-$(BUILD)/fulcio: $(BUILD)/main.o $(OBJECTS)
-	$(CC) -pie $(EXPORTED) $(RELRO) $(CFLAGS) $^ $(LUA_INSIDE) $(LIBS) -o $@
+$(BUILD)/fulcio: $(BUILD)/main.o $(OBJECTS) $(COUNTING)
+	$(CC) -pie $(EXPORTED) $(RELRO) $(CFLAGS) \
+	  $(if $(COUNTING),-Wl$(,)--wrap=lua_newstate) $^ $(LUA_INSIDE) $(LIBS) \
+	  -o $@
 
 # With `make -j deps all` the packages come first.
 $(BUILD): | $(filter deps,$(MAKECMDGOALS))
@@ -206,13 +208,21 @@ san: test-deps
 	  $(SAN)/fulcio run /usr/bin/busted --output=spec/summary.lua $(SPEC)
 
 # Coverage: the specs on a build that counts, then what of the signing path
-# none of them ran.
+# none of them ran. Programs that they start write their lines of Lua to a
+# file of their own.
 COVERAGE := build/coverage
 
+$(COVERAGE)/lines.o: spec/lines.c | $(COVERAGE)
+	$(CC) $(WARN) -D_GNU_SOURCE $(shell pkg-config --cflags lua$(LUA)) \
+	  -O2 -c $< -o $@
+
 coverage: test-deps
-	+@$(QUIETLY) all spec-modules BUILD=$(COVERAGE) CFLAGS="-O1 -g --coverage"
+	+@$(QUIETLY) all spec-modules BUILD=$(COVERAGE) CFLAGS="-O1 -g --coverage" \
+	  COUNTING=$(COVERAGE)/lines.o
 	@rm -f $(COVERAGE)/*.gcda
-	-@BUILD=$(COVERAGE) $(BUSTED) --helper=spec/coverage.lua $(SPEC)
+	@: >$(COVERAGE)/programs.txt && chmod 666 $(COVERAGE)/programs.txt
+	-@BUILD=$(COVERAGE) LINES=$(CURDIR)/$(COVERAGE)/programs.txt \
+	  $(BUSTED) --helper=spec/coverage.lua $(SPEC)
 	@BUILD=$(COVERAGE) lua5.4 spec/coverage.lua
 
 # Fuzzing: libFuzzer on a build of its own. A target is a function of Lua in

@@ -525,8 +525,8 @@ function engine.uri.spiffe(text) end
 
 -- pattern --------------------------------------------------------------
 
---- A compiled PCRE2 pattern: UTF, whole text, match limit 100,000,
---- subject at most 4 KiB.
+--- A compiled PCRE2 pattern: UTF, whole text, match limit 100,000, 10 ms
+--- of the processor, subject at most 4 KiB.
 ---@class fulcio.pattern
 local pattern = {}
 engine.pattern = {}
@@ -549,7 +549,7 @@ function engine.pattern.compile(expression) end
 function engine.pattern.glob(glob, kind) end
 
 --- Whether the whole subject matches; nil, message, code when the subject
---- is too long or the match limit was reached.
+--- is too long or a limit was reached.
 ---@param subject string
 ---@return boolean|nil
 ---@return string? message
@@ -573,7 +573,7 @@ engine.sandbox = {}
 --- scripts may use besides the built-in list. It has base, string, table
 --- and math, but must call string functions by name (string.rep(s, 2)). An
 --- error of level 2 in a word shows the script's line. `memory` is bytes;
---- `instructions` holds for each load and call, which also may take 40 ns
+--- `instructions` holds for each load and call, which also may take 25 ns
 --- of processor time an instruction, at least 20 ms. A prelude that does
 --- not load throws.
 ---@param options { memory: integer, instructions: integer, prelude: string }
@@ -814,12 +814,14 @@ function engine.system.secret(source) end
 ---@return string? code "no_file" "denied" "failed"
 function engine.system.list(directory) end
 
---- What is at a path.
+--- What is at a path. `stamp` is a text that changes when something else is
+--- there, or it was written, moved or had its mode changed.
 ---@class fulcio.path
 ---@field kind "file"|"directory"|"other"
 ---@field size integer
 ---@field mtime number
 ---@field mode integer
+---@field stamp string
 
 --- What a path is, symbolic links followed.
 ---@param path string

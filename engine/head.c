@@ -50,10 +50,18 @@ static Slice next_line(Slice *rest) {
   return line;
 }
 
+/* Whether HTTP was meant: who wrote it wrongly understands an answer. */
+static bool names_http(Slice text) {
+  for (size_t i = 0; i + 5 <= text.size; i++)
+    if (same_text((Slice){text.data + i, 5}, "http/")) return true;
+  return false;
+}
+
 /* "HTTP/1.1" and "HTTP/1.0"; 505 for other digits. */
 static int parse_version(Slice text, int *minor) {
   const unsigned char *v = text.data;
-  if (text.size < 5 || memcmp(v, "HTTP/", 5) != 0) return NOT_HTTP;
+  if (text.size < 5 || memcmp(v, "HTTP/", 5) != 0)
+    return names_http(text) ? 400 : NOT_HTTP;
   if (text.size != 8 || v[6] != '.' || v[5] < '0' || v[5] > '9' || v[7] < '0' ||
       v[7] > '9')
     return 400;
@@ -82,24 +90,36 @@ static int parse_request_line(Slice line, Head *head) {
   return parse_version(rest, &head->minor);
 }
 
-/* What may stand in Host: the characters of a host and a port. */
+static bool digit_char(unsigned char c) {
+  return c >= '0' && c <= '9';
+}
+
+/* A character of a name, or of an address in brackets. */
+static bool host_char(unsigned char c, bool address) {
+  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || digit_char(c))
+    return true;
+  if (c == ':') return address;
+  return c != '\0' && strchr("-._~%!$&'()*+,;=", c) != NULL;
+}
+
+/* Host = uri-host [ ":" port ] (RFC 9110 section 7.2); it may be empty. */
 static int check_host(Slice value, int *hosts) {
+  const unsigned char *bytes = value.data;
+  bool address = value.size > 0 && bytes[0] == '[';
+  size_t i = address ? 1 : 0;
   if (++*hosts > 1) return 400;
-  for (size_t i = 0; i < value.size; i++) {
-    unsigned char c = value.data[i];
-    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-      (c >= '0' && c <= '9');
-    if (!letter && (c == '\0' || strchr("-._~%!$&'()*+,;=:[]", c) == NULL))
-      return 400;
-  }
-  return 0;
+  while (i < value.size && host_char(bytes[i], address)) i++;
+  if (address && (i == value.size || bytes[i++] != ']')) return 400;
+  if (i < value.size && bytes[i++] != ':') return 400;
+  while (i < value.size && digit_char(bytes[i])) i++;
+  return i == value.size ? 0 : 400;
 }
 
 static int check_length(Slice value, Head *head) {
   if (head->has_length || value.size == 0) return 400;
   head->has_length = true;
   for (size_t i = 0; i < value.size; i++) {
-    if (value.data[i] < '0' || value.data[i] > '9') return 400;
+    if (!digit_char(value.data[i])) return 400;
     if (head->length > UINT64_MAX / 100) return 413;
     head->length = head->length * 10 + (uint64_t)(value.data[i] - '0');
   }

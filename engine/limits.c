@@ -14,7 +14,7 @@
 #define BLOCK_MAX 1048576
 
 /* Time a script may take, for each instruction it may use. */
-#define NANOSECONDS 40
+#define NANOSECONDS 25
 #define NANOSECONDS_LEAST 20000000
 
 static char sandbox_key; /* of the inner state's registry */

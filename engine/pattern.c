@@ -5,6 +5,7 @@
 
 #include <pcre2.h>
 #include <string.h>
+#include <time.h>
 
 #define PATTERN_TYPE "fulcio.pattern"
 #define PATTERN_MAX 4096
@@ -12,12 +13,16 @@
 #define MATCH_LIMIT 100000
 #define DEPTH_LIMIT 20000
 #define HEAP_LIMIT_KIB 8192
+#define LOOK_EVERY 64 /* steps of an expression between looks at the clock */
+#define NANOSECONDS 10000000
 
 typedef struct Pattern {
   pcre2_code *code;
   pcre2_match_data *data;
   pcre2_match_context *limits;
   bool is_claim; /* a glob that some subjects never match */
+  int steps;
+  int64_t last; /* when an expression gives up, on the processor's clock */
 } Pattern;
 
 static int pattern_collect(lua_State *L) {
@@ -29,18 +34,32 @@ static int pattern_collect(lua_State *L) {
   return 0;
 }
 
+static int64_t processor_time(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Steps are counted by PCRE2, but one may look at the whole subject. */
+static int look_at_clock(pcre2_callout_block *block, void *user) {
+  Pattern *pattern = user;
+  (void)block;
+  if (++pattern->steps % LOOK_EVERY != 0) return 0;
+  int64_t now = processor_time();
+  if (pattern->steps == LOOK_EVERY) pattern->last = now + NANOSECONDS;
+  return now > pattern->last ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
 /* Compiles into a new userdata, on the top of the stack. 0, or PCRE2's
 ** error and where it is. */
-static int compile(lua_State *L, Slice text, bool is_claim,
+static int compile(lua_State *L, Slice text, uint32_t more,
                    PCRE2_SIZE *offset) {
-  const uint32_t options = PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED |
-    PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C |
-    (is_claim ? PCRE2_DOTALL : 0);
+  const uint32_t options = more | PCRE2_UTF | PCRE2_ANCHORED |
+    PCRE2_ENDANCHORED | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C;
   int error = 0;
   Pattern *pattern = lua_newuserdata(L, sizeof *pattern);
   memset(pattern, 0, sizeof *pattern);
   luaL_setmetatable(L, PATTERN_TYPE);
-  pattern->is_claim = is_claim;
   pattern->code =
     pcre2_compile(text.data, text.size, options, &error, offset, NULL);
   if (pattern->code == NULL) return error;
@@ -51,6 +70,8 @@ static int compile(lua_State *L, Slice text, bool is_claim,
   pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
   pcre2_set_depth_limit(pattern->limits, DEPTH_LIMIT);
   pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
+  if ((more & PCRE2_AUTO_CALLOUT) != 0)
+    pcre2_set_callout(pattern->limits, look_at_clock, pattern);
   return 0;
 }
 
@@ -68,7 +89,7 @@ static int pattern_compile(lua_State *L) {
   if (text.size > PATTERN_MAX)
     return engine_fail(L, "bad_pattern", "pattern is longer than %d bytes",
                        PATTERN_MAX);
-  int error = compile(L, text, false, &offset);
+  int error = compile(L, text, PCRE2_AUTO_CALLOUT, &offset);
   if (error == 0) return 1;
   pcre2_get_error_message(error, reason, sizeof reason);
   return engine_fail(L, "bad_pattern", "%s (at byte %d)", (const char *)reason,
@@ -136,7 +157,9 @@ static int pattern_glob(lua_State *L) {
   Slice text = {(unsigned char *)expression,
                 translate(glob, is_claim, expression)};
   PCRE2_SIZE offset = 0;
-  int error = compile(L, text, is_claim, &offset);
+  int error = compile(L, text, is_claim ? PCRE2_DOTALL : 0, &offset);
+  Pattern *pattern = lua_touserdata(L, -1);
+  pattern->is_claim = is_claim;
   if (error == 0) return 1;
   return engine_fail(L, "bad_pattern",
                      error < 0 ? "glob is not UTF-8"
@@ -155,6 +178,7 @@ static int pattern_match(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
+  pattern->steps = 0;
   int count = pcre2_match(pattern->code, subject.data, subject.size, 0, 0,
                           pattern->data, pattern->limits);
   if (count <= PCRE2_ERROR_UTF8_ERR1 && count >= PCRE2_ERROR_UTF8_ERR21)

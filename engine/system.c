@@ -112,12 +112,23 @@ static int system_list(lua_State *L) {
   return 1;
 }
 
+/* A text that changes when anything else is at a path, or the same is
+** written, moved there or given to others: size and time alone do not. */
+static void push_stamp(lua_State *L, const struct stat *st) {
+  char text[160];
+  snprintf(text, sizeof text, "%jx.%jx %jd %jd.%09ld %jd.%09ld",
+           (uintmax_t)st->st_dev, (uintmax_t)st->st_ino, (intmax_t)st->st_size,
+           (intmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+           (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+  lua_pushstring(L, text);
+}
+
 /* system.stat(path) --> table | nil, message, "no_file" "denied" */
 static int system_stat(lua_State *L) {
   const char *path = check_path(L, 1);
   struct stat st;
   if (stat(path, &st) != 0) return fail_errno(L, errno, path);
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
   lua_pushstring(L,
                  S_ISREG(st.st_mode)     ? "file"
                    : S_ISDIR(st.st_mode) ? "directory"
@@ -130,6 +141,8 @@ static int system_stat(lua_State *L) {
   lua_setfield(L, -2, "mtime");
   lua_pushinteger(L, (lua_Integer)(st.st_mode & 07777));
   lua_setfield(L, -2, "mode");
+  push_stamp(L, &st);
+  lua_setfield(L, -2, "stamp");
   return 1;
 }
 

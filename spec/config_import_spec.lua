@@ -107,6 +107,14 @@ describe("config_import", function()
     end
   end)
 
+  it("refuses a token for which the name's template is empty", function()
+    local grant, why = decide(provider({}, {}, '{{if eq .x "a"}}b{{end}}'),
+                              { x = "c" })
+    assert.is_nil(grant)
+    assert.equal("CLAIM_INVALID", why.reason)
+    assert.equal("leaves an empty san", why.log.detail)
+  end)
+
   it("refuses templates that cannot become data, by name", function()
     for _, name in ipairs({ "printf", "len", "slice", "html", "js",
                             "urlquery", "print", "println", "call" }) do

@@ -1,8 +1,8 @@
 --- Which lines of the signing path no spec has run.
 ---
 --- As busted's helper it counts lines of Lua in this process, and writes
---- them down when the specs are over. Usage then, where gcov has counted C:
---- lua5.4 spec/coverage.lua BUILD
+--- them down when the specs are over; spec/lines.c counts those of programs.
+--- Usage then, where gcov has counted C: lua5.4 spec/coverage.lua BUILD
 
 local SIGNING = {
   "signing", "token", "issuers", "discovery", "policy", "policyset", "loader",
@@ -41,12 +41,15 @@ local function report(path, all, missing)
   return #missing
 end
 
+-- Of the specs' own process, and of programs that they started.
 local function read_counts()
   local counts = {}
-  for line in io.lines(build .. "/lines.txt") do
-    local path, number = line:match("^(.*):(%d+)$")
-    counts[path] = counts[path] or {}
-    counts[path][tonumber(number)] = true
+  for _, name in ipairs({ "/lines.txt", "/programs.txt" }) do
+    for line in io.lines(build .. name) do
+      local path, number = line:match("^(.*):(%d+)$")
+      counts[path] = counts[path] or {}
+      counts[path][tonumber(number)] = true
+    end
   end
   return counts
 end
@@ -58,8 +61,10 @@ local function code_lines(path)
   for line in io.lines(path) do source[#source + 1] = line end
   local found = {}
   for _, line in ipairs(lines_of("luac5.4 -l -p " .. path)) do
-    local number = tonumber(line:match("^%s+%d+%s+%[(%d+)%]"))
-    local text = number and source[number]
+    local at, operation = line:match("^%s+%d+%s+%[(%d+)%]%s+(%u+)")
+    local number = tonumber(at)
+    -- What a function with ... begins with is no line that is run.
+    local text = operation ~= "VARARGPREP" and source[number]
     if text and not text:find("^%s*end[%s,)]*$")
        and not text:find("^[%s})]*$") and not text:find("^%-%-") then
       found[number] = true

@@ -100,6 +100,15 @@ describe("discovery", function()
     end
   end)
 
+  it("names the address that does not answer once", function()
+    how.request = engine.http.request
+    local url = "http://127.0.0.1:1"
+    how.development = true
+    local document, message = discovery.document(url, how)
+    assert.is_nil(document)
+    assert.equal(1, select(2, message:gsub("%.well%-known", "")), message)
+  end)
+
   it("asks https only, and 127.0.0.1 in development", function()
     for _, url in ipairs({ "http://issuer.example.com", "ftp://a/b", "",
         "https://", "https://user@a/", "https://a/#b", "//a", "file:///etc",

@@ -229,6 +229,12 @@ print(len(text) // 3000000, text.count(b"HTTP/1.1 200 "), text[-4:])
       { "no host", 400, "GET / HTTP/1.1\r\n\r\n" },
       { "two hosts", 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n" },
       { "a host with a path", 400, "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n" },
+      { "a host whose port is none", 400,
+        "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n" },
+      { "a host with two ports", 400,
+        "GET / HTTP/1.1\r\nHost: a:80:90\r\n\r\n" },
+      { "an address that does not end", 400,
+        "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n" },
       { "garbage", 400, "\22\3\1\2\0\1\0\1\252\3\3" },
       { "a line of one word", 400, "GET\r\nHost: a\r\n\r\n" },
       { "two spaces in the first line", 400,
@@ -240,6 +246,10 @@ print(len(text) // 3000000, text.count(b"HTTP/1.1 200 "), text[-4:])
       { "a fragment", 400, "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n" },
       { "bytes outside ASCII in the target", 400,
         "GET /\195\164 HTTP/1.1\r\nHost: a\r\n\r\n" },
+      { "a space in the target", 400,
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n" },
+      { "a version in lower case", 400,
+        "GET / http/1.1\r\nHost: a\r\n\r\n" },
       { "another version", 505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n" },
       { "an unknown method", 501, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n" },
       { "a lower-case method", 501, "get / HTTP/1.1\r\nHost: a\r\n\r\n" },
@@ -309,6 +319,13 @@ print(len(text) // 3000000, text.count(b"HTTP/1.1 200 "), text[-4:])
     for i = 1, 12 do drops[i] = "X: y\r\n" end
     assert.same({ 408 }, statuses("GET / HTTP/1.1\r\nHost: a\r\n",
       table.unpack(drops)))
+  end)
+
+  it("takes a host that is empty, an address, or has a port", function()
+    for _, host in ipairs({ "", "a:", "a:80", "[::1]", "[::1]:80" }) do
+      assert.same({ 200 }, statuses("GET / HTTP/1.1\r\nHost: " .. host
+        .. "\r\nConnection: close\r\n\r\n"), host)
+    end
   end)
 
   it("skips one empty line before a request", function()

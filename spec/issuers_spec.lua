@@ -85,6 +85,17 @@ describe("issuers", function()
     assert.equal(1, issuer:count(JWKS))
   end)
 
+  it("does not wait for itself where nothing can be waited for", function()
+    local inner
+    cache = open({ request = function(request)
+      if not inner then inner = { keys("old") } end
+      return issuer:request(request)
+    end })
+    assert(keys("old"))
+    assert.is_nil(inner[1])
+    assert.equal("ISSUER_UNAVAILABLE", inner[2].reason)
+  end)
+
   it("gives both fetches five seconds together", function()
     cache = open({ request = function(request)
       time = time + 2

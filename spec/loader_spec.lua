@@ -224,6 +224,49 @@ describe("loader", function()
                 errors({ ["a.lua"] = GOOD, ["b.lua"] = ca }))
   end)
 
+  it("says that there is no template beside all else that is wrong",
+  function()
+    local found = errors({
+      ["a.lua"] = GOOD:gsub("san =", 'template = "leef", sann =', 1),
+      ["b.lua"] = GOOD:gsub("san =", 'template = "leef", provider = "x", san =',
+                            1) })
+    local missing = 'there is no template "leef" (did you mean "leaf"?)'
+    assert.matches("a.lua:%d: " .. missing:gsub("%p", "%%%0"),
+                   table.concat(found, "\n"))
+    assert.matches("b.lua:%d: " .. missing:gsub("%p", "%%%0"),
+                   table.concat(found, "\n"))
+    assert.equal(5, #found)
+  end)
+
+  it("names what san does not know, also when there is too much",
+  function()
+    assert.same({
+      "p.lua:5: san needs exactly one of email, uri, username",
+      'p.lua:5: san: unknown kind "emial" (did you mean "email"?)',
+      'p.lua:5: san: unknown kind "x"',
+    }, after("san = {", 'san = { emial = "{email}", x = 5,'))
+  end)
+
+  it("looks at the certificates of ca_file when asked", function()
+    local path = os.tmpname()
+    local function found(text)
+      local file = assert(io.open(path, "w"))
+      file:write(text)
+      file:close()
+      return table.concat(errors({ ["a.lua"] = GOOD:gsub("must",
+        ('ca_file = %q, must'):format(path), 1) }, { files = true }), "\n")
+    end
+    assert.equal("a.lua:4: ca_file: " .. path .. ": certificate: no PEM block"
+                 .. " and not DER", found("nothing"))
+    local pem = assert(io.open("spec/fixtures/ca.pem")):read("a")
+    assert.equal("", found(pem))
+    os.remove(path)
+    assert.same({ "a.lua:4: ca_file: /nowhere/x.pem: No such file or "
+                  .. "directory" },
+      errors({ ["a.lua"] = GOOD:gsub("must", 'ca_file = "/nowhere/x.pem", must',
+                                     1) }, { files = true }))
+  end)
+
   it("refuses two policies of one name", function()
     local source = { name = "p.lua", text = GOOD }
     local loaded = loader.load({ source, source })
@@ -253,11 +296,14 @@ describe("loader", function()
       file:write(text)
       file:close()
     end
+    assert(os.execute("mkdir " .. dir .. "/providers/w.lua"))
     local found = errors({ ["p.lua"] = GOOD }, { folder = dir })
     os.execute("rm -r " .. dir)
-    assert.equal(3, #found)
-    assert.truthy(found[1]:find("providers/x.lua:1: unknown field", 1, true))
-    assert.truthy(found[2]:find("templates/t.lua:1: keys is missing", 1,
+    assert.equal(4, #found)
+    assert.matches('providers/w.lua:1: there is no provider "w"', found[1], 1,
+                   true)
+    assert.truthy(found[2]:find("providers/x.lua:1: unknown field", 1, true))
+    assert.truthy(found[3]:find("templates/t.lua:1: keys is missing", 1,
                                 true))
   end)
 end)

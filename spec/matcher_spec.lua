@@ -18,9 +18,20 @@ describe("matcher", function()
   it("has not matched what it cannot decide", function()
     local test = assert(matcher.compile("x", { __word = "match", count = 1,
                                                "(a+)+b" }))
-    assert.is_false(test(("a"):rep(3000)))
+    assert.is_nil(test(("a"):rep(3000) .. "b!"))
     assert.is_false(test(("a"):rep(5000) .. "b"))
     assert.is_true(test("aab"))
+  end)
+
+  -- Each text stays just below the limit of one.
+  it("gives up on a list that takes too long", function()
+    local test = assert(matcher.compile("x", { __word = "has", count = 1,
+      { __word = "match", count = 1, "(a+)+b" } }))
+    local list = {}
+    for i = 1, 2000 do list[i] = ("a"):rep(14) .. "b!" end
+    list[#list + 1] = "aab"
+    assert.is_nil(test(list))
+    assert.is_true(test({ list[1], list[2], "aab" }))
   end)
 
   it("takes further matchers from an importer alone", function()

@@ -75,6 +75,21 @@ describe("pattern.compile", function()
     end
   end)
 
+  -- Few steps, each of which looks at the whole text.
+  it("gives up on patterns whose steps take too long", function()
+    local parts = {}
+    for i = 1, 10 do
+      parts[i] = ("(?=\\p{L}*+%s)"):format(string.char(64 + i))
+    end
+    local slow = assert(pattern.compile(
+      "(?:" .. table.concat(parts, "|") .. "|.)*!"))
+    local found, message, code = slow:match("!" .. ("a"):rep(4095))
+    assert.is_nil(found)
+    assert.equal("pattern takes too many steps on this text", message)
+    assert.equal("match_limit", code)
+    assert.is_true(slow:match("aa!"))
+  end)
+
   it("takes a subject of 4096 bytes and none longer", function()
     local compiled = pattern.compile("(?:a|b)*")
     assert.is_true(compiled:match(("ab"):rep(2048)))

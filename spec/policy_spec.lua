@@ -502,7 +502,21 @@ describe("policy", function()
       assert.equal("a.lua", why.log.policy)
     end)
 
-    it("tries the next when a check refuses, not when it fails", function()
+    it("does not try another after a pattern that takes too long",
+  function()
+    local set = assert(load({
+      ["a.lua"] = file('must = { x = match("(a+)+b") }, san = { uri = "{x}" }'),
+      ["b.lua"] = file((BASE:gsub("anyone", "{ x = present }"))) }))
+    local grant, why = set:decide(claims({ x = ("a"):rep(40) .. "b!" }))
+    assert.is_nil(grant)
+    assert.equal("MUST_NOT_MET", why.reason)
+    assert.equal("x", why.client.claim)
+    assert.equal("a.lua", why.log.policy)
+    assert.equal('x: match("(a+)+b"), which takes too long', why.log.must)
+    assert.equal("b.lua", assert(set:decide(claims({ x = "aa" }))).policy)
+  end)
+
+  it("tries the next when a check refuses, not when it fails", function()
       local set = policies({
         ["a.lua"] = { 'must = { x = present }, san = { uri = "a:{sub}" },'
           .. 'check = function(c) return c.x ~= "no" and c.x.y == nil end,' },

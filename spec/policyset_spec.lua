@@ -42,6 +42,18 @@ describe("policyset", function()
     assert.is_nil(set:match("https://c.example"))
   end)
 
+  -- A worker that starts anew must not fail for a file that went.
+  it("misses the certificates of an issuer for the supervisor alone",
+  function()
+    write("a.lua", (POLICY:format("a"):gsub("must", 'ca_file = "x", must')))
+    local settings = options({ policies = directory })
+    local sources = assert(policyset.read(settings))
+    assert.is_truthy((policyset.load(sources, settings)))
+    local set, errors = policyset.load(sources, settings, true)
+    assert.is_nil(set)
+    assert.matches("a.lua:2: ca_file: .*/x: No such file", errors[1])
+  end)
+
   it("reads Fulcio's configuration, alone and beside a folder", function()
     local path = write("config.json", CONFIG)
     local set = loaded(options({ config_path = path }))

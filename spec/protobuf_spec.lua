@@ -38,6 +38,15 @@ describe("protobuf", function()
       protobuf.encode(v2.Credentials, { oidc_identity_token = "" }))
   end)
 
+  it("reads what is true or false", function()
+    local kind = { { 8, "skip_email_verification", "bool" } }
+    for hex, value in pairs({ ["40 01"] = true, ["40 00"] = false,
+                              ["40 80 01"] = true }) do
+      assert.equal(value,
+        protobuf.decode(kind, unhex(hex)).skip_email_verification)
+    end
+  end)
+
   it("keeps repeated fields in order", function()
     local bytes = protobuf.encode(v2.CertificateChain,
                                   { certificates = { "a", "", "b" } })

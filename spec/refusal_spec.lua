@@ -77,9 +77,15 @@ describe("refusal", function()
     assert.equal("request_malformed", refusal.of_status(400).code)
     assert.equal("request_timeout", refusal.of_status(408).code)
     assert.equal("body_too_large", refusal.of_status(413).code)
+    assert.equal("expectation_failed", refusal.of_status(417).code)
     assert.equal("header_too_large", refusal.of_status(431).code)
     assert.equal("not_implemented", refusal.of_status(501).code)
     assert.equal("overloaded", refusal.of_status(503).code)
+    assert.equal("version_unknown", refusal.of_status(505).code)
+    for _, status in ipairs({ 400, 404, 408, 413, 417, 431, 501, 503,
+                              505 }) do
+      assert.equal(status, refusal.of_status(status).http)
+    end
     assert.equal("internal", refusal.of_status(418).code)
   end)
 end)

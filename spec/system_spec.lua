@@ -166,6 +166,21 @@ describe("system", function()
       assert.equal("other", system.stat("/dev/null").kind)
     end)
 
+    it("gives a text that changes with what is there", function()
+      local path = directory .. "/stamped"
+      assert(system.write(path, "12345"))
+      local first = system.stat(path).stamp
+      assert.equal(first, system.stat(path).stamp)
+      assert(system.write(path .. "2", "12345"))
+      for _, command in ipairs({ "cp -p %s %s2 && mv %s2 %s",
+                                 "chmod 640 %s", "touch -d @1 %s" }) do
+        os.execute((command:gsub("%%s", path)))
+        local second = system.stat(path).stamp
+        assert.not_equal(first, second)
+        first = second
+      end
+    end)
+
     it("says what is missing", function()
       local stat, message, code = system.stat(directory .. "/none")
       assert.is_nil(stat)

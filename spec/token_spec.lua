@@ -178,6 +178,15 @@ describe("token", function()
             signed({}, { alg = "ES256", kid = "ec", crit = cjson.null }))
   end)
 
+  -- RFC 7797: such a payload is not what base64url says it is.
+  it("refuses a header that says its payload is not base64url", function()
+    for _, b64 in ipairs({ false, cjson.null, "false", 0 }) do
+      refused("TOKEN_MALFORMED",
+              signed({}, { alg = "ES256", kid = "ec", b64 = b64 }))
+    end
+    accepted(signed({}, { alg = "ES256", kid = "ec", b64 = true }))
+  end)
+
   it("asks no address that a header names", function()
     local jwk = engine.jws.jwk(stranger)
     for name, value in pairs({ jku = "https://evil.example.com/jwks",
@@ -278,10 +287,14 @@ describe("token", function()
     assert.equal("nbf", refusal.client.claim)
   end)
 
-  it("does not look at iat", function()
+  it("takes any time as iat, and nothing else", function()
+    for _, iat in ipairs({ "yesterday", "1", true, { 1 }, {} }) do
+      assert.equal("iat",
+        refused("TOKEN_MALFORMED", signed({ iat = iat })).client.claim)
+    end
     accepted(signed({ iat = "absent" }))
     accepted(signed({ iat = NOW + 9999 }))
-    accepted(signed({ iat = "yesterday" }))
+    accepted(signed({ iat = -1 }))
   end)
 
   it("refuses a time that is none", function()

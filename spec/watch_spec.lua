@@ -80,6 +80,44 @@ describe("watch", function()
     assert.matches("chain.pem", lines[1], 1, true)
   end)
 
+  -- A swapped link may lead to files of the same size and time: archives
+  -- and images have one time for all.
+  it("sees another pair of the same size and time", function()
+    local options = world.options
+    local function place(name)
+      local one = authority.files(directory .. "/" .. name,
+                                  { authority.pair() })
+      os.execute(("cd %s/%s && cat /dev/zero | head -c $((4000 - "
+        .. "$(stat -c %%s chain.pem))) | tr '\\0' '\\n' >>chain.pem"
+        .. " && touch -d @1 *.pem"):format(directory, name))
+      return one
+    end
+    os.execute(("cd %s && mkdir one two && ln -s one now"):format(directory))
+    place("one")
+    place("two")
+    options.fileca_cert = directory .. "/now/chain.pem"
+    options.fileca_key = directory .. "/now/key.pem"
+    world.ca = assert(file.open(options))
+    watched = watch.new(world)
+    local before = world.ca
+    os.execute(("cd %s && ln -s two next && mv -T next now")
+      :format(directory))
+    watched:look(false)
+    assert.not_equal(before.pem, world.ca.pem)
+  end)
+
+  it("takes a pair whose key was open to others, once it is not", function()
+    local before = world.ca
+    authority.files(directory, { authority.pair() })
+    os.execute("chmod 644 " .. world.options.fileca_key)
+    watched:look(false)
+    assert.equal(before, world.ca)
+    assert.matches("chmod 600", lines[1], 1, true)
+    os.execute("chmod 600 " .. world.options.fileca_key)
+    watched:look(false)
+    assert.not_equal(before, world.ca)
+  end)
+
   it("looks at no pair without --fileca-watch, unless it is told to",
   function()
     world.options.fileca_watch = false

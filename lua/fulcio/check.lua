@@ -67,7 +67,8 @@ function M.load(path, options)
   end
   local sources, message = read_folder(path)
   if not sources then return nil, { message } end
-  return load(sources, { development = options.development, folder = path })
+  return load(sources, { development = options.development, folder = path,
+                         files = options.files })
 end
 
 local switches = { ["--print"] = "print", ["--development"] = "development" }
@@ -139,7 +140,7 @@ function M.run(arguments, stdout, stderr)
     stderr:write(USAGE)
     return 1
   end
-  local options = { development = asked.development }
+  local options = { development = asked.development, files = true }
   local set, found, warnings
   if asked.config then
     set, found, warnings = M.load_config(asked.config, options)

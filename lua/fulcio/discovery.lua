@@ -54,7 +54,7 @@ local function fetch(url, how)
     max_body = MAX_BODY, ca_file = how.ca_file, ca_pem = how.ca_pem,
     addresses = how.addresses,
   })
-  if not response then return nil, ("%s: %s"):format(url, message) end
+  if not response then return nil, message end  -- which names the address
   if response.status ~= 200 then
     return nil, ("%s: status %d, wanted 200"):format(url, response.status)
   end

@@ -1,6 +1,7 @@
 --- Whom a policy trusts: issuers, by URL or glob, and audiences.
 
 local engine = require("fulcio.engine")
+local shelf = require("fulcio.shelf")
 local words = require("fulcio.words")
 
 local M = {}
@@ -96,6 +97,28 @@ function M.audiences(value, report)
     end
   end
   return list
+end
+
+--- Where a policy's `ca_file` is: absolute, or beside the policy in `dir`.
+function M.ca_file(file, dir)
+  if not file or file:sub(1, 1) == "/" or not dir then return file end
+  return dir .. "/" .. file
+end
+
+-- What is wrong with a file of certificates; nil when nothing is.
+local function bad_certificates(path)
+  local found = engine.system.stat(path)
+  if found and found.kind ~= "file" then return path .. ": is no file" end
+  local text, message = shelf.read(path)
+  if not text then return message end
+  local parsed, wrong = engine.x509.parse(text)
+  return not parsed and ("%s: %s"):format(path, wrong) or nil
+end
+
+--- Reports a `ca_file` that has no certificates in it.
+function M.check_ca_file(path, report)
+  local message = bad_certificates(path)
+  if message then report({ "ca_file" }, "ca_file: " .. message) end
 end
 
 --- Whether an entry of `issuers` means this issuer.

@@ -88,10 +88,22 @@ function Loader:template(name, source, report)
   return self.templates[name] or nil
 end
 
+-- The template for a policy's certificates; nil after a report.
+function Loader:certificate(name, source, report)
+  local found = self:template(name, source, report)
+  if found and found.ca then
+    report({ "template" }, ('template "%s" is for a ca'):format(name))
+  end
+  return found
+end
+
 -- What only a policy has: whom it trusts, and that it says so.
-function Loader:standing(piece, data, report)
+function Loader:standing(piece, data, source, report)
   piece.issuers = issuer.issuers(data.issuer, report, self.options)
   piece.audiences = issuer.audiences(data.audience, report)
+  if piece.ca_file and self.options.files then
+    issuer.check_ca_file(issuer.ca_file(piece.ca_file, source.dir), report)
+  end
   if data.must == nil then
     report({}, "must is missing: name the claims that a token needs, or"
       .. " write must = anyone")
@@ -101,7 +113,9 @@ end
 function Loader:add(source)
   local piece, report, data = self:piece(source, "policy")
   if not piece then return end
-  self:standing(piece, data, report)
+  self:standing(piece, data, source, report)
+  local certificate = piece.template
+    and self:certificate(piece.template, source, report)
   local merged = piece
   if piece.provider then
     local under = self:provider(piece.provider, source, report)
@@ -114,11 +128,8 @@ function Loader:add(source)
   end
   local policy = assemble.policy(merged, report)
   if not policy then return end
-  local name = policy.template or "leaf"
-  policy.certificate = self:template(name, source, report)
-  if policy.certificate and policy.certificate.ca then
-    report({ "template" }, ('template "%s" is for a ca'):format(name))
-  end
+  policy.certificate = certificate or not piece.template
+    and self:certificate(policy.template or "leaf", source, report) or nil
   local import = source.import or {}
   policy.mapping, policy.ca_pem = import.mapping, import.ca_pem
   policy.configuration = import.configuration

@@ -1,14 +1,18 @@
 --- What a claim must be: a value, any of a list, or a matcher.
 ---
 --- Values are compared by type and nothing is converted. A matcher that
---- cannot decide (a text too long, a limit reached) has not matched.
+--- cannot decide since a text is too long has not matched; one that took
+--- too long says nil, and the token is refused.
 
 local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
+local LIST_SECONDS = 0.02  -- of the processor, for all texts of a list
+
 local M = {}
 
+local clock = os.clock
 local compile
 
 -- The one text that a word was given, or nil and how to write it.
@@ -30,7 +34,10 @@ local function by_pattern(make, example)
       return nil, ("%s: %s"):format(words.show(value), message)
     end
     return function(claim)
-      return type(claim) == "string" and pattern:match(claim) == true
+      if type(claim) ~= "string" then return false end
+      local found, _, code = pattern:match(claim)
+      if code == "match_limit" then return nil end
+      return found == true
     end
   end
 end
@@ -96,8 +103,11 @@ function compilers.has(value)
   if not test then return nil, message end
   return function(claim)
     if type(claim) ~= "table" then return false end
+    local last = clock() + LIST_SECONDS
     for _, item in ipairs(claim) do
-      if test(item) then return true end
+      local found = test(item)
+      if found ~= false then return found end
+      if clock() > last then return nil end
     end
     return false
   end
@@ -116,7 +126,8 @@ local function compile_list(list)
   end
   return function(claim)
     for i = 1, #tests do
-      if tests[i](claim) then return true end
+      local found = tests[i](claim)
+      if found ~= false then return found end
     end
     return false
   end
@@ -144,8 +155,9 @@ function compile(value, forms)
   return nil, ("%s cannot be compared with a claim"):format(words.show(value))
 end
 
---- A test for the claim `name`: a function of the claim's value, nil and a
---- message when `value` is not one. `forms`: further matchers, by word.
+--- A test for the claim `name`: a function of the claim's value that says
+--- true, false, or nil when it took too long. nil and a message when `value`
+--- is not one. `forms`: further matchers, by word.
 function M.compile(name, value, forms)
   local test, message = compile(value, forms)
   if not test then return nil, message end

@@ -37,13 +37,6 @@ function Set:of_issuer(iss)
   return all, #(exact or {})
 end
 
--- Absolute, or beside the policy that names it.
-local function ca_file_of(policy)
-  local file = policy.ca_file
-  if not file or file:sub(1, 1) == "/" or not policy.dir then return file end
-  return policy.dir .. "/" .. file
-end
-
 --- What is known of an issuer before its token is trusted: { audiences =
 --- { sigstore = true }, ca_file, ca_pem, internal, wildcard, exact }; nil
 --- when no policy is for it.
@@ -59,7 +52,8 @@ function Set:match(iss)
   end
   return {
     audiences = audiences,
-    ca_file = ca_file_of(first), ca_pem = first.ca_pem,
+    ca_file = issuer.ca_file(first.ca_file, first.dir),
+    ca_pem = first.ca_pem,
     internal = first.internal or false,
     exact = named > 0, wildcard = named == 0,
   }
@@ -74,16 +68,22 @@ local function for_audience(policy, aud)
   return false
 end
 
--- The failing claims of `must`, as names and as lines for the log.
+-- The failing claims of `must`, as names and as lines for the log, and the
+-- refusal's code; true when no other policy may be tried.
 local function unmet(policy, token)
   local names, wanted, absent = {}, {}, true
   for _, must in ipairs(policy.must) do
     local value, both = claimvalue.find(token, must.claim)
     if both then
       return { must.claim }, { must.claim .. " is there by its name and by"
-        .. " its path" }, "claim_invalid"
+        .. " its path" }, "claim_invalid", true
     end
-    if value == nil or not must.test(value) then
+    local met = value ~= nil and must.test(value)
+    if met == nil then
+      return { must.claim }, { must.claim .. ": " .. must.wanted
+        .. ", which takes too long" }, "must_not_met", true
+    end
+    if not met then
       names[#names + 1] = must.claim
       wanted[#wanted + 1] = must.claim .. ": " .. must.wanted
       absent = absent and value == nil
@@ -96,12 +96,12 @@ end
 -- Whether a policy is the one for this token: true, or nil, a refusal, and
 -- true when no other policy may be tried.
 function Set:holds(policy, token)
-  local names, wanted, code = unmet(policy, token)
+  local names, wanted, code, final = unmet(policy, token)
   if code then
     return nil, refusal(code, {
       client = { claim = table.concat(names, ", ") },
       log = { policy = policy.name, must = table.concat(wanted, "; ") },
-    }), code == "claim_invalid"
+    }), final
   end
   local plain = policy.checks[1] and claimvalue.plain(token)
   for _, check in ipairs(policy.checks) do
@@ -163,7 +163,8 @@ end
 --- Loads sources, { name, text, dir } each, into a set; nil and all errors,
 --- { file, line, message } each. Options: providers and templates (where to
 --- look besides the usual places), development, loopback, folder (all
---- providers and templates of that folder are checked as well).
+--- providers and templates of that folder are checked as well), files (so
+--- are files of certificates).
 function M.load(sources, options)
   local loaded = loader.load(sources, options)
   if #loaded.errors > 0 then return nil, loaded.errors end

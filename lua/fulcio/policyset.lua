@@ -80,7 +80,8 @@ end
 
 --- Makes a set of what was read; nil and a list of all that is wrong. A
 --- third result lists what was left out, since no token could pass it.
-function M.load(sources, options)
+--- `whole`: files that policies name must be there as well.
+function M.load(sources, options, whole)
   local list, errors, warnings = {}, {}, {}
   for _, source in ipairs(sources) do
     local found, wrong, left = { source }, nil, nil
@@ -94,7 +95,8 @@ function M.load(sources, options)
   if errors[1] then return nil, worded(errors) end
   local set
   set, errors = policy.load(list, {
-    development = options.development, loopback = options.loopback })
+    development = options.development, loopback = options.loopback,
+    files = whole })
   if not set then return nil, worded(errors) end
   return set, nil, worded(warnings)
 end
@@ -106,12 +108,11 @@ function M.tell(warnings)
   end
 end
 
--- Size and time of every file in a folder.
 local function folder_stamp(out, dir)
   for _, name in ipairs(engine.system.list(dir) or {}) do
     local found = engine.system.stat(dir .. "/" .. name)
     if found and found.kind == "file" then
-      out[#out + 1] = ("%s %d %.9f"):format(name, found.size, found.mtime)
+      out[#out + 1] = name .. " " .. found.stamp
     end
   end
 end
@@ -126,9 +127,7 @@ function M.stamp(options)
   end
   local path = config_path(options)
   local found = path and engine.system.stat(path)
-  if found then
-    out[#out + 1] = ("%s %d %.9f"):format(path, found.size, found.mtime)
-  end
+  if found then out[#out + 1] = path .. " " .. found.stamp end
   return table.concat(out, "\n")
 end
 

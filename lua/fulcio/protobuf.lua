@@ -45,7 +45,6 @@ local function varint(bytes, at, last)
     value = value + (b - 128) * scale
     scale = scale * 128
   end
-  return nil
 end
 
 -- The length of what begins at the position after it, which is there too;

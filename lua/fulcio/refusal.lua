@@ -50,6 +50,8 @@ local rows = {
   request_timeout      = { 408, INVALID, "http: request timeout" },
   body_too_large       = { 413, INVALID, "http: request body too large" },
   header_too_large     = { 431, INVALID, "http: request header too large" },
+  expectation_failed   = { 417, INVALID, "Expectation Failed" },
+  version_unknown      = { 505, UNIMPLEMENTED, "HTTP Version Not Supported" },
 
   overloaded           = { 503, UNAVAILABLE, "the server is overloaded", 1 },
   ca_unavailable       = { 503, UNAVAILABLE, CA, 5 },
@@ -65,9 +67,11 @@ local by_status = {
   [404] = "not_found",
   [408] = "request_timeout",
   [413] = "body_too_large",
+  [417] = "expectation_failed",
   [431] = "header_too_large",
   [501] = "not_implemented",
   [503] = "overloaded",
+  [505] = "version_unknown",
 }
 
 local Refusal = {}

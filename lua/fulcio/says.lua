@@ -36,19 +36,26 @@ local function node_of(value, path, report, optional, options)
   return node
 end
 
-function M.checkers.san(piece, san, report, options)
-  if not check_table(san, "san", report) then return end
-  local names = sorted(san)
+-- The one kind of name that `san` has, or nil after a report.
+local function kind_of(san, report)
+  local names, known = sorted(san), true
   if #names ~= 1 then
     report({ "san" }, "san needs exactly one of email, uri, username")
-    return
   end
-  local kind = names[1]
-  if kind ~= "email" and kind ~= "uri" and kind ~= "username" then
-    report({ "san", kind }, ("san: unknown kind %s%s"):format(
-      words.show(kind), nearest.hint(tostring(kind), kinds)))
-    return
+  for _, kind in ipairs(names) do
+    if kind ~= "email" and kind ~= "uri" and kind ~= "username" then
+      report({ "san", kind }, ("san: unknown kind %s%s"):format(
+        words.show(kind), nearest.hint(tostring(kind), kinds)))
+      known = false
+    end
   end
+  return #names == 1 and known and names[1] or nil
+end
+
+function M.checkers.san(piece, san, report, options)
+  if not check_table(san, "san", report) then return end
+  local kind = kind_of(san, report)
+  if not kind then return end
   local node = node_of(san[kind], { "san", kind }, report, false, options)
   if kind == "username" and node and not options.importer then
     local literal = 0

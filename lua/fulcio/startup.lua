@@ -75,7 +75,8 @@ function M.prepare(settings)
   if world.sources then
     world.sources.revision = 0
     local wrong, left
-    world.policies, wrong, left = policyset.load(world.sources, settings)
+    world.policies, wrong, left = policyset.load(world.sources, settings,
+                                                 true)
     checked(nil, wrong)
     policyset.tell(left)
   end

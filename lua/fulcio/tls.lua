@@ -56,8 +56,7 @@ function M.stamp(settings)
   for _, port in ipairs(PORTS) do
     for _, path in ipairs({ files(settings, port) }) do
       local found = path ~= "" and engine.system.stat(path)
-      stamps[#stamps + 1] = found
-        and ("%d@%.9f"):format(found.size, found.mtime) or ""
+      stamps[#stamps + 1] = found and found.stamp or ""
     end
   end
   return table.concat(stamps, " ")

@@ -41,6 +41,10 @@ local function parse_header(json)
   local header, message = object(json)
   if not header then return malformed("header: " .. message) end
   if header.crit ~= nil then return malformed("header: crit") end
+  -- RFC 7797: false says that the payload is not base64url.
+  if header.b64 ~= nil and header.b64 ~= true then
+    return malformed("header: b64")
+  end
   local kid = header.kid
   if kid == null or kid == "" then kid = nil end
   if kid ~= nil and (type(kid) ~= "string" or #kid > MAX_KID) then
@@ -125,6 +129,7 @@ local function in_time(claims, now)
   end
   local nbf
   nbf, refused = seconds(claims, "nbf")
+  if not refused then refused = select(2, seconds(claims, "iat")) end
   if refused then return nil, refused end
   if nbf and nbf > now + NOT_BEFORE then
     return nil, refusal("token_not_yet_valid", {

@@ -34,7 +34,7 @@ local function reload_policies(world)
   local sources, message = policyset.read(world.options)
   local policies, errors, left = nil, { message }, nil
   if sources then
-    policies, errors, left = policyset.load(sources, world.options)
+    policies, errors, left = policyset.load(sources, world.options, true)
   end
   if not policies then
     for _, wrong in ipairs(errors) do

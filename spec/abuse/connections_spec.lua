@@ -35,6 +35,11 @@ local framing = {
   { 501, "NOT_IMPLEMENTED",
     POST .. "Transfer-Encoding: gzip\r\n\r\nx" },
   { 413, "BODY_TOO_LARGE", POST .. "Content-Length: 262145\r\n\r\n{}" },
+  { 400, "REQUEST_MALFORMED", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n" },
+  { 400, "REQUEST_MALFORMED", "GET /healthz\r\n\r\n" },
+  { 505, "VERSION_UNKNOWN", "GET /healthz HTTP/2.0\r\nHost: a\r\n\r\n" },
+  { 417, "EXPECTATION_FAILED",
+    POST .. "Expect: more\r\nContent-Length: 2\r\n\r\n{}" },
 }
 
 describe("a running CA", function()

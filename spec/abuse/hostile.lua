@@ -63,6 +63,15 @@ hostile.expressions = {
   { "(([ab]*)*)*c", "ab" }, { "(.+)+\\x00", "a" },
 }
 
+--- Expressions for each text of a list, and the text, of which there are as
+--- many as a token holds: each stays below what one text may cost.
+hostile.lists = {
+  { "(a+)+b", ("a"):rep(14) .. "b!" }, { "(a|a?)+b", ("a"):rep(9) .. "b!" },
+  { "(.*a){4}b", ("a"):rep(40) .. "b!" }, { "(a+)+b", ("a"):rep(40) .. "b!" },
+  { "(?:(?=\\p{L}*+1)|(?=\\p{L}*+2)|(?=\\p{L}*+3)|.)*!",
+    "!" .. ("a"):rep(4000) },
+}
+
 --- Values of a claim that look like instructions to somebody.
 hostile.texts = {
   "{sub}", "{{sub}}", "{{.sub}}", "{{ .email }}", "${sub}", "%1", "%0", "%s",

@@ -27,6 +27,14 @@ return {
 }
 ]]
 
+local HAS = MATCH:gsub("match%(%%q%)", "has(match(%%q))")
+
+-- A list of a text, as long as a token may be.
+local function list_of(text)
+  return "[" .. ('"' .. text .. '",'):rep(math.floor(40000 / (#text + 3)))
+    .. '"' .. text .. '"]'
+end
+
 -- The policies, and the claims that call for each: { name, members }.
 local function cases()
   local policies, list = { good = GOOD }, {}
@@ -44,6 +52,11 @@ local function cases()
     add(name, ('"case":"%s","text":"%s"'):format(name,
         pair[2]:rep(math.floor(4000 / #pair[2]))),
         MATCH:format(name, pair[1]))
+  end
+  for i, pair in ipairs(hostile.lists) do
+    local name = "match list" .. i
+    add(name, ('"case":"%s","text":%s'):format(name, list_of(pair[2])),
+        HAS:format(name, pair[1]))
   end
   for _, text in ipairs(hostile.texts) do
     add("email " .. text, '"case":"good","email":' .. json.text(text))

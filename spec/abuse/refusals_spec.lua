@@ -172,6 +172,12 @@ describe("every refusal", function()
     header_too_large = function()
       return wired("GET /" .. ("x"):rep(20000))
     end,
+    expectation_failed = function()
+      return wired("POST / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n")
+    end,
+    version_unknown = function()
+      return wired("GET / HTTP/2.0\r\nHost: a\r\n\r\n")
+    end,
     overloaded = function()
       wired(wire.get("/"))
       local waiting, busy = {}, nil

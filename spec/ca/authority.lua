@@ -10,7 +10,7 @@ local M = {}
 --- `changes` go to engine.draft.new.
 function M.certificate(name, above, changes)
   local now = engine.system.now()
-  local key = assert(engine.pkey.generate("P-256"))
+  local key = changes and changes.key or assert(engine.pkey.generate("P-256"))
   local profile = {
     key = key, signer = above and above.key or key,
     issuer = above and above.certificate,

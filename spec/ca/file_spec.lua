@@ -46,7 +46,8 @@ describe("ca.file", function()
             "/nowhere/chain.pem")
     local options = authority.files(directory, { root })
     os.remove(options.fileca_key)
-    refuses(options, options.fileca_key)
+    local _, message = file.open(options)
+    assert.equal(options.fileca_key .. ": No such file or directory", message)
     refuses({ fileca_cert = directory, fileca_key = "x" }, directory)
   end)
 
@@ -54,6 +55,17 @@ describe("ca.file", function()
     local options = authority.files(directory, { root })
     assert(engine.system.write(options.fileca_cert, "nothing\n"))
     refuses(options, options.fileca_cert)
+  end)
+
+  -- The supervisor reads it, and must not wait for ever.
+  it("refuses a chain that is a pipe, a folder, or large", function()
+    for _, command in ipairs({ "mkfifo %s", "mkdir %s",
+                               "head -c 2000000 /dev/zero >%s" }) do
+      local path = directory .. "/odd"
+      assert(os.execute("rm -rf " .. path .. " && " .. command:format(path)))
+      refuses({ fileca_cert = path, fileca_key = "x" },
+              "/odd: is no file of at most 1 MiB")
+    end
   end)
 
   it("refuses another's key and names both identifiers", function()

@@ -143,8 +143,11 @@ describe("ca.pkcs11", function()
     assert.truthy(tonumber(answer.headers["retry-after"]))
     assert.truthy(answer.body:find("error communicating with CA backend",
                                    1, true))
-    assert.equal(503, program.get(urls.http .. "/healthz").status)
-    assert.matches("\nfulcio_ca_up 0\n", program.get(urls.metrics).body)
+    -- Each of the workers has to find out.
+    assert.is_truthy(program.wait(function()
+      return program.get(urls.http .. "/healthz").status == 503
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 0\n")
+    end))
     token:serve()
     verified(program.wait(function()
       local response = certificate()
@@ -152,6 +155,37 @@ describe("ca.pkcs11", function()
     end), root)
     assert.equal(200, program.get(urls.http .. "/healthz").status)
     assert.matches("\nfulcio_ca_up 1\n", program.get(urls.metrics).body)
+  end)
+
+  it("climbs from its certificate to the root that the token keeps too",
+  function()
+    local root = token:lua([[
+      local token = assert(open({}))
+      assert(token:generate({ algorithm = "P-256", label = "PKCS11CA",
+                              id = "99" }))
+      local key = assert(token:key({ label = "PKCS11CA" }))
+      local now = engine.system.now()
+      local above = assert(engine.pkey.generate("P-256"))
+      local function certificate(name, profile)
+        profile.subject, profile.ca = { { "CN", name } }, true
+        profile.key_usage = { "cert_sign", "crl_sign" }
+        profile.not_before, profile.not_after = now - 60, now + 864000
+        local draft = assert(engine.draft.new(profile))
+        return assert(engine.x509.parse(assert(engine.draft.sign(
+          draft:plain(), above))))[1]
+      end
+      local root = certificate("root", { key = above, signer = above })
+      local below = certificate("below", { key = key, signer = above,
+        issuer = root, extended_key_usage = { "code_signing" } })
+      for id, one in pairs({ ["99"] = below, ["98"] = root }) do
+        assert(token:store({ id = id, label = id, der = one.der,
+          subject = one.subject_der, issuer = one.issuer_der,
+          serial = engine.x509.skim(one.der).serial }))
+      end
+      io.write(root.pem)
+    ]])
+    serve()
+    assert.equal(3, #verified(certificate(), root .. "\n"))
   end)
 
   it("takes its chain from a file when the token keeps none", function()

@@ -4,6 +4,8 @@ local chain = require("fulcio.ca.chain")
 local engine = require("fulcio.engine")
 local software = require("fulcio.ca.software")
 
+local MAX_CHAIN = 1048576  -- bytes
+
 local function required(options)
   for _, name in ipairs({ "fileca-cert", "fileca-key" }) do
     if (options[name:gsub("-", "_")] or "") == "" then
@@ -18,6 +20,10 @@ local function required(options)
 end
 
 local function read(path)
+  local found = engine.system.stat(path)
+  if found and (found.kind ~= "file" or found.size > MAX_CHAIN) then
+    return nil, path .. ": is no file of at most 1 MiB"
+  end
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
   local text = file:read("*a")
@@ -26,12 +32,9 @@ local function read(path)
   return text
 end
 
--- Size and time of what a path leads to, which change with a write, a file
--- renamed over it, or a symlink that is swapped.
 local function stamp(path)
   local found = engine.system.stat(path)
-  if not found then return "none" end
-  return ("%d@%.9f"):format(found.size, found.mtime)
+  return found and found.stamp or "none"
 end
 
 local M = {}
@@ -58,9 +61,7 @@ function M.open(options, pem)
   end
   key, message = engine.pkey.open(options.fileca_key,
                                   options.fileca_key_passwd)
-  if not key then
-    return nil, ("%s: %s"):format(options.fileca_key, message)
-  end
+  if not key then return nil, message end
   ok, message = chain.check(certificates, key, engine.system.now())
   if not ok then
     return nil, ("%s: %s"):format(options.fileca_cert, message)
