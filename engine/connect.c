@@ -135,8 +135,15 @@ static CK_RV attach_anew(Token *token, CK_SESSION_HANDLE *session, CK_RV rv) {
   return rv;
 }
 
+static void note_call(Token *token, double when) {
+  pthread_mutex_lock(&token->lock);
+  token->called_at = when;
+  pthread_mutex_unlock(&token->lock);
+}
+
 CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session) {
   int turn = take_turn(token);
+  note_call(token, token_clock());
   token->refused = was_refused(turn);
   CK_RV rv = CKR_OURS_PIN_BEFORE;
   if (!token->refused) {
@@ -146,6 +153,7 @@ CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session) {
         (again && rv != CKR_OK && !token->refused))
       rv = attach_anew(token, session, rv);
   }
+  note_call(token, 0);
   end_turn(turn, token->refused);
   return rv;
 }

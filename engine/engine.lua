@@ -947,6 +947,11 @@ function token:info() end
 ---@return string? code "hsm_gone" "bad_pin" …
 function token:ready() end
 
+--- How long the module has not come back from what it was asked to do.
+---@return number signing seconds since the last signature, while some wait
+---@return number connecting seconds that a connection has taken up to now
+function token:still() end
+
 --- Ends its sessions and threads; its keys then refuse to sign.
 function token:close() end
 

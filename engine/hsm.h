@@ -110,6 +110,7 @@ typedef struct Token {
   pthread_cond_t freed; /* a session came back, or the state changed */
   TokenState state;
   bool connecting;     /* a thread is at it */
+  double called_at;    /* the module was, to connect; 0: not now */
   unsigned epoch;      /* grows with each connection; 0: never */
   unsigned generation; /* of the module, when it connected */
   double lost_at, retry_at, backoff;
@@ -149,6 +150,8 @@ void token_shut(Token *token);
 bool token_is_shut(Token *token);
 /* When a connection should be tried with nobody asking; 0: no need. */
 double token_due(Token *token);
+/* Seconds for which the module is at a connection; 0: it is not. */
+double token_connecting(Token *token);
 
 /* object.c */
 typedef struct KeyName {
@@ -208,6 +211,8 @@ int signer_start(lua_State *L, Signing *signing);
 bool signer_ready(Token *token);
 /* Whether no signature has come for longer than one may wait. */
 bool signer_stuck(Token *token);
+/* Seconds for which signatures wait and none has come; 0: none waits. */
+double signer_still(Token *token);
 void signer_stop(Token *token);
 
 /* pkcs11.c */

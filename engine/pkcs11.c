@@ -185,6 +185,14 @@ static int token_ready(lua_State *L) {
   return 1;
 }
 
+/* token:still() --> seconds, seconds */
+static int token_still(lua_State *L) {
+  Token *token = token_check(L, 1);
+  lua_pushnumber(L, signer_still(token));
+  lua_pushnumber(L, token_connecting(token));
+  return 2;
+}
+
 /* token:info() --> table */
 static int token_info(lua_State *L) {
   Token *token = token_check(L, 1);
@@ -276,6 +284,7 @@ static const luaL_Reg token_methods[] = {
   {"list", object_list},
   {"info", token_info},
   {"ready", token_ready},
+  {"still", token_still},
   {"close", token_close},
   {NULL, NULL},
 };

@@ -320,6 +320,15 @@ bool signer_stuck(Token *token) {
   return is;
 }
 
+double signer_still(Token *token) {
+  Pool *pool = token->pool;
+  if (pool == NULL) return 0;
+  pthread_mutex_lock(&pool->lock);
+  double seconds = pool->jobs > 0 ? token_clock() - pool->moved_at : 0;
+  pthread_mutex_unlock(&pool->lock);
+  return seconds;
+}
+
 /* Whether the jobs before it leave one a chance to be done in time; then
 ** it is counted. */
 static bool admit(Pool *pool) {

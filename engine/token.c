@@ -149,6 +149,13 @@ double token_due(Token *token) {
   return due;
 }
 
+double token_connecting(Token *token) {
+  pthread_mutex_lock(&token->lock);
+  double began = token->called_at;
+  pthread_mutex_unlock(&token->lock);
+  return began == 0 ? 0 : token_clock() - began;
+}
+
 /* With the lock held, which is let go meanwhile: one session more. */
 static CK_RV add_session(Token *token, CK_SESSION_HANDLE *session,
                          unsigned epoch) {

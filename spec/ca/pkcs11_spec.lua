@@ -154,6 +154,24 @@ describe("ca.pkcs11", function()
     assert.matches("\nfulcio_ca_up 1\n", program.get(urls.metrics).body)
   end)
 
+  it("replaces a worker whose module hangs", function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    token.module = os.getenv("PWD") .. "/" .. hsm.shim
+    token.environment.SHIM_FAULT = token.directory .. "/fault"
+    serve({ "--hsm-caroot-id", "99", "--workers", "1" })
+    local worker = server:children()
+    verified(certificate(), root)
+    assert(engine.system.write(token.environment.SHIM_FAULT,
+                               "C_Sign hang\n"))
+    assert.equal(503, certificate().status)
+    server:wait_for("module hangs")
+    os.remove(token.environment.SHIM_FAULT)
+    program.wait(function() return certificate().status == 200 end)
+    verified(certificate(), root)
+    assert.not_same(worker, server:children())
+  end)
+
   it("takes its chain from a file when the token keeps none", function()
     local out = token.directory .. "/root.pem"
     local root = createca({ "--generate-key", "P-256", "--hsm", "aws",

@@ -7,7 +7,8 @@
 **   SHIM_SIGN_MS   how long a signature takes
 **   SHIM_SESSIONS  most sessions that may be open
 **   SHIM_FAULT     a file; while it exists its lines decide: "FUNCTION CKR
-**                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3"
+**                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3";
+**                  CKR "hang": it never returns
 **   SHIM_LIE       from this signature on (1: the first) all are wrong
 **   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line
 */
@@ -95,14 +96,15 @@ static CK_RV fault(const char *function) {
   char name[64];
   char line[128];
   for (unsigned i = 0; i < 16 && fgets(line, sizeof line, file); i++) {
-    unsigned long code = 0;
+    char code[16];
     unsigned times = 0;
-    int items = sscanf(line, "%63s %li %u", name, (long *)&code, &times);
+    int items = sscanf(line, "%63s %15s %u", name, code, &times);
     if (items < 2 || strcmp(name, function) != 0) continue;
     if (items == 3 && strikes[i] >= times) continue;
     strikes[i]++;
-    result = code;
+    result = strtoul(code, NULL, 0);
     note("fault\n");
+    while (strcmp(code, "hang") == 0) pause();
     break;
   }
   fclose(file);
