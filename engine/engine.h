@@ -171,8 +171,7 @@ void system_argv(int argc, char **argv);
 #define LOOP_WEAK __attribute__((weak))
 /* Made on first use in a process; a forked child has its own. */
 struct event_base *loop_base(void) LOOP_WEAK;
-/* Calls it each time the loop is about to wait. Before the HSM's threads
-** are given work, all work of the turn is known. */
+/* Calls hook at the end of each turn. */
 void loop_on_turn(void (*hook)(void)) LOOP_WEAK;
 /* Whether L is a coroutine that our loop started and can yield here. */
 bool loop_owns(lua_State *L) LOOP_WEAK;

@@ -23,8 +23,6 @@ typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context);
-/* Calls hook at the end of each turn. */
-void loop_on_turn(void (*hook)(void));
 /* Counts what must end before a loop that was told to stop may end. */
 void loop_hold(int by);
 /* Calls hook(false) on stop, and hook(true) when the grace is over. */
@@ -125,13 +123,13 @@ struct Connection {
   const Protocol *protocol; /* NULL until the first byte */
   struct bufferevent *stream;
   struct evbuffer *input;
-  struct evbuffer *held;  /* to be sent at the end of this turn; or NULL */
+  struct evbuffer *held; /* to be sent at the end of this turn; or NULL */
   Connection *next_held;
   Connection **held_link; /* NULL: nothing is held */
-  Channel *channel; /* NULL: plain; else input is what it decrypted */
-  Request *request; /* HTTP/1.1: the one that arrives or runs */
-  Session *session; /* HTTP/2 */
-  Ageing *ageing;   /* the list it is in */
+  Channel *channel;       /* NULL: plain; else input is what it decrypted */
+  Request *request;       /* HTTP/1.1: the one that arrives or runs */
+  Session *session;       /* HTTP/2 */
+  Ageing *ageing;         /* the list it is in */
   Connection *next, **link;
   double since;  /* in that list */
   size_t unsent; /* when last looked at */

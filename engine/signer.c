@@ -46,18 +46,18 @@ typedef struct Pool {
   /* The loop's side only. */
   struct Pool *others;
   struct event *event, *look;
-  TAILQ_HEAD(, Job) waiting; /* the oldest first */
-  bool fresh;                /* jobs came in this turn of the loop */
-  int fd;                    /* eventfd: something is done */
-  pthread_mutex_t lock;      /* what follows */
+  TAILQ_HEAD(Waiting, Job) waiting; /* the oldest first */
+  bool fresh;                       /* jobs came in this turn of the loop */
+  int fd;                           /* eventfd: something is done */
+  pthread_mutex_t lock;             /* what follows */
   struct Jobs to_do, done;
-  unsigned queued;  /* of to_do */
-  unsigned jobs;    /* that are not done */
-  double done_at;   /* the first of `done` was */
-  bool told;        /* the loop knows of `done` */
-  double seconds;   /* that one takes, about */
-  double moved_at;  /* a job was done, or the first came */
-  Signer *resting;  /* who worked last is called first: it is warm */
+  unsigned queued; /* of to_do */
+  unsigned jobs;   /* that are not done */
+  double done_at;  /* the first of `done` was */
+  bool told;       /* the loop knows of `done` */
+  double seconds;  /* that one takes, about */
+  double moved_at; /* a job was done, or the first came */
+  Signer *resting; /* who worked last is called first: it is warm */
   unsigned resting_count;
   bool stop;
   Signer signers[THREADS_MAX];
@@ -206,7 +206,7 @@ static void deliver(Pool *pool) {
   STAILQ_CONCAT(&done, &pool->done);
   pool->told = false;
   pthread_mutex_unlock(&pool->lock);
-  STAILQ_FOREACH(job, &done, next)
+  for (job = STAILQ_FIRST(&done); job != NULL; job = STAILQ_NEXT(job, next))
     if (job->L != NULL) TAILQ_REMOVE(&pool->waiting, job, waits);
   while ((job = STAILQ_FIRST(&done)) != NULL) {
     STAILQ_REMOVE_HEAD(&done, next);
@@ -288,8 +288,8 @@ static Pool *pool_make(Token *token) {
   pthread_mutex_init(&pool->lock, NULL);
   pool->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   /* By its edge: the counter needs not be read. */
-  pool->event = event_new(loop_base(), pool->fd,
-                          EV_READ | EV_PERSIST | EV_ET, on_done, pool);
+  pool->event = event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST | EV_ET,
+                          on_done, pool);
   event_add(pool->event, NULL);
   pool->look = evtimer_new(loop_base(), on_look, pool);
   pool->others = pools;
