@@ -52,9 +52,11 @@ static CK_RV login(Token *token, CK_SESSION_HANDLE session) {
   if (!(info.flags & CKF_LOGIN_REQUIRED)) return CKR_OK;
   bool keypad = info.flags & CKF_PROTECTED_AUTHENTICATION_PATH;
   Slice pin = {(unsigned char *)token->pin.bytes, token->pin.size};
-  rv = CKR_OURS_PIN_FORM;
-  if ((pin.data != NULL || keypad) &&
-      quirk_pin_fault(token->profile, pin) == NULL)
+  if (pin.data == NULL && !keypad)
+    rv = CKR_OURS_NO_PIN;
+  else if (quirk_pin_fault(token->profile, pin) != NULL)
+    rv = CKR_OURS_PIN_FORM;
+  else
     rv = call->C_Login(session, CKU_USER, (unsigned char *)token->pin.bytes,
                        token->pin.size);
   token->refused = ckr_trouble(rv) == TROUBLE_PIN;

@@ -36,6 +36,7 @@ const char *ckr_code(CK_RV rv);
 #define CKR_OURS_PIN_FORM (CKR_VENDOR_DEFINED | 0x46550007UL)
 #define CKR_OURS_PIN_BEFORE (CKR_VENDOR_DEFINED | 0x46550008UL)
 #define CKR_OURS_STUCK (CKR_VENDOR_DEFINED | 0x46550009UL)
+#define CKR_OURS_NO_PIN (CKR_VENDOR_DEFINED | 0x4655000aUL)
 
 /* quirk.c: what a vendor's module wants done differently. */
 typedef struct Profile {
@@ -80,9 +81,9 @@ CK_RV module_restart(Module *module);
 
 /* What names a token; unset members fit any. */
 typedef struct TokenName {
-  char *label, *serial;
-  long slot;  /* position in the slot list; -1: any */
-  bool by_id; /* slot is the slot's ID (RFC 7512 slot-id) */
+  char *label, *serial, *maker, *model;
+  long slot;  /* its ID, or its position where none has that ID; -1: any */
+  bool by_id; /* slot is the ID in any case (RFC 7512 slot-id) */
 } TokenName;
 /* Finds its slot by libp11's enumeration, and fills serial and model. */
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,

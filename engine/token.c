@@ -252,6 +252,8 @@ void token_release(Token *token) {
   pthread_mutex_destroy(&token->lock);
   free(token->name.label);
   free(token->name.serial);
+  free(token->name.maker);
+  free(token->name.model);
   free(token->turn);
   free(token->idle);
   free(token);
