@@ -945,7 +945,8 @@ function token:list() end
 ---  it keeps them), manufacturer, library
 function token:info() end
 
---- Whether it is there now; asks nothing of the HSM.
+--- Whether it is there now, and its last signature was good; asks nothing
+--- of the HSM.
 ---@return true|nil
 ---@return string? message
 ---@return string? code "hsm_gone" "bad_pin" …

@@ -118,8 +118,8 @@ typedef struct Token {
   CK_RV why; /* the state is not UP */
   CK_SESSION_HANDLE *idle;
   unsigned idle_count, session_count;
-  unsigned unproven; /* signatures are all verified until this is 0 */
   unsigned long signatures;
+  CK_RV ill; /* no signature since is good, though the token is there */
   struct Pool *pool; /* signer.c; NULL: no threads */
 } Token;
 double token_clock(void);
@@ -178,6 +178,8 @@ typedef struct HsmKey {
   KeyName name;
   CK_OBJECT_HANDLE handle; /* token->lock; good in `epoch` only */
   unsigned epoch;
+  unsigned finding; /* grows each time the key is looked for */
+  unsigned good;    /* that finding's signatures are: one was verified */
   EVP_PKEY *public;   /* for verification; owned */
   int type;           /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
   unsigned field;     /* bytes of an EC coordinate */
@@ -197,6 +199,7 @@ typedef struct Signing {
   char hash[8];
   unsigned char signature[HSM_SIGNATURE_MAX];
   size_t signature_size;
+  unsigned finding; /* of the key, that made it */
   CK_RV rv;
 } Signing;
 Signing *signing_make(HsmKey *key, Slice data, const char *hash);

@@ -189,9 +189,10 @@ static int token_ready(lua_State *L) {
   Token *token = token_check(L, 1);
   pthread_mutex_lock(&token->lock);
   bool up = token->state == TOKEN_UP;
-  CK_RV why = token->why;
+  CK_RV why = token->why, ill = token->ill;
   pthread_mutex_unlock(&token->lock);
   if (!up) return token_fail(L, token, "waiting for the HSM", why);
+  if (ill != CKR_OK) return token_fail(L, token, "signing", ill);
   if (signer_stuck(token))
     return token_fail(L, token, "waiting for a signature", CKR_OURS_STUCK);
   lua_pushboolean(L, 1);

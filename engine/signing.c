@@ -74,12 +74,14 @@ void signing_free(Signing *signing) {
   free(signing);
 }
 
-static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session, unsigned epoch,
-                       CK_OBJECT_HANDLE *handle) {
+static CK_RV handle_of(Signing *signing, CK_SESSION_HANDLE session,
+                       unsigned epoch, CK_OBJECT_HANDLE *handle) {
+  HsmKey *key = signing->key;
   Token *token = key->token;
   pthread_mutex_lock(&token->lock);
   bool known = key->epoch == epoch && key->handle != CK_INVALID_HANDLE;
   *handle = key->handle;
+  signing->finding = key->finding;
   pthread_mutex_unlock(&token->lock);
   if (known) return CKR_OK;
   CK_OBJECT_HANDLE found[2];
@@ -92,6 +94,7 @@ static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session, unsigned epoch,
   pthread_mutex_lock(&token->lock);
   key->handle = found[0];
   key->epoch = epoch;
+  signing->finding = ++key->finding;
   pthread_mutex_unlock(&token->lock);
   return CKR_OK;
 }
@@ -130,7 +133,7 @@ static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
   if (key->type == EVP_PKEY_RSA) mechanism.mechanism = CKM_RSA_PKCS;
   if (key->type == EVP_PKEY_ED25519) mechanism.mechanism = CKM_EDDSA;
   CK_OBJECT_HANDLE handle;
-  CK_RV rv = handle_of(key, session, epoch, &handle);
+  CK_RV rv = handle_of(signing, session, epoch, &handle);
   if (rv == CKR_OK) rv = call->C_SignInit(session, &mechanism, handle);
   if (rv != CKR_OK) return rv;
   unsigned char raw[HSM_SIGNATURE_MAX];
@@ -167,34 +170,41 @@ static CK_RV attempt(Signing *signing, unsigned *epoch) {
   return rv == CKR_OURS_NO_KEY ? CKR_TOKEN_NOT_PRESENT : rv;
 }
 
-/* Rule: all signatures after a connection until one has passed, then one
-** in 64, or all of them. */
-static bool to_verify(Token *token) {
+/* Rule: all signatures after the key was looked for, which each connection
+** does, until one has passed; then one in 64, or all of them. */
+static bool to_verify(const Signing *signing) {
+  Token *token = signing->key->token;
   pthread_mutex_lock(&token->lock);
-  bool due = token->verify_all || token->unproven > 0 ||
+  bool due = token->verify_all || signing->finding != signing->key->good ||
     token->signatures % SAMPLED == 0;
   token->signatures++;
   pthread_mutex_unlock(&token->lock);
   return due;
 }
 
+/* A signature that was looked at says so of those that will not be. */
+static void judge(const Signing *signing, bool good) {
+  HsmKey *key = signing->key;
+  pthread_mutex_lock(&key->token->lock);
+  if (!good)
+    key->good = 0;
+  else if (signing->finding == key->finding)
+    key->good = signing->finding;
+  pthread_mutex_unlock(&key->token->lock);
+}
+
 static CK_RV verified(Signing *signing, unsigned epoch) {
-  Token *token = signing->key->token;
-  if (!to_verify(token)) return CKR_OK;
+  if (!to_verify(signing)) return CKR_OK;
   const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
   bool good =
     pkey_verifies_once(signing->key->public, hash, false,
                        (Slice){signing->plain, signing->plain_size},
                        (Slice){signing->signature, signing->signature_size});
-  if (good) {
-    atomic_store(&signing->key->proved, true);
-    token_proved(token, epoch);
-    return CKR_OK;
-  }
-  pthread_mutex_lock(&token->lock);
-  token->unproven = 1;
-  pthread_mutex_unlock(&token->lock);
-  return CKR_OURS_BAD_SIGNATURE;
+  judge(signing, good);
+  if (!good) return CKR_OURS_BAD_SIGNATURE;
+  atomic_store(&signing->key->proved, true);
+  token_proved(signing->key->token, epoch);
+  return CKR_OK;
 }
 
 /* 50 to 300 ms, so that callers do not come back together. */
@@ -215,6 +225,15 @@ static Trouble trouble_of(const Signing *signing) {
   return TROUBLE_GONE;
 }
 
+/* What no reconnection mends makes the token not ready, until it signs. */
+static void note_health(const Signing *signing, Trouble trouble) {
+  Token *token = signing->key->token;
+  if (trouble != TROUBLE_NONE && trouble != TROUBLE_FATAL) return;
+  pthread_mutex_lock(&token->lock);
+  token->ill = signing->rv;
+  pthread_mutex_unlock(&token->lock);
+}
+
 void signing_run(Signing *signing) {
   Token *token = signing->key->token;
   bool renewed = false;
@@ -226,6 +245,7 @@ void signing_run(Signing *signing) {
     if (rv == CKR_OK) rv = verified(signing, epoch);
     signing->rv = rv;
     Trouble trouble = trouble_of(signing);
+    note_health(signing, trouble);
     if (trouble == TROUBLE_SESSION && !renewed) {
       renewed = true;
     } else if (trouble == TROUBLE_BUSY && busy++ < BUSY_TRIES) {

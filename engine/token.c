@@ -38,7 +38,6 @@ static void settle(Token *token, CK_RV rv, CK_SESSION_HANDLE session) {
     token->generation = token->module->generation;
     token->idle[0] = session;
     token->idle_count = token->session_count = 1;
-    token->unproven = 1;
   } else if (token->refused) {
     token->state = TOKEN_REFUSED;
   }
@@ -58,7 +57,6 @@ CK_RV token_connect(Token *token) {
 void token_proved(Token *token, unsigned epoch) {
   pthread_mutex_lock(&token->lock);
   if (token->epoch == epoch && token->state == TOKEN_UP) {
-    token->unproven = 0;
     token->backoff = 0;
     token->retry_at = token_clock();
   }

@@ -43,7 +43,7 @@ local function wait_for(what, seconds)
 end
 local function settled()
   local _, _, code = token:ready()
-  return last > 32 or code == "bad_pin"
+  return last > 32 or code == "bad_pin" or code == "wrong_signature"
 end
 engine.server.spawn(function()
   wait_for(function() return good > 32 end, 20)
@@ -173,6 +173,20 @@ describe("signer", function()
     end)
     assert.is_true(result.last > 32)
     assert.equal("up", result.state)
+  end)
+
+  it("hands out nothing of another key that took the key's name", function()
+    local tool = ("pkcs11-tool --module %s --login --pin %s"):format(
+      hsm.softhsm, hsm.pin)
+    local result = under_load(function(load)
+      token:shell(tool .. " --keypairgen --key-type EC:prime256v1 --label k"
+                  .. " --id 32")
+      token:shell(tool .. " --delete-object --type privkey --id 31")
+      load:wait_for("does not verify")
+    end)
+    assert.equal(0, result.last)
+    assert.truthy(result.codes:find("wrong_signature", 1, true))
+    assert.equal("down", result.state)
   end)
 
   -- What a module may answer (PKCS#11 2.40 section 5.1), the call that

@@ -172,6 +172,27 @@ describe("ca.pkcs11", function()
     assert.not_same(worker, server:children())
   end)
 
+  it("is not ready while its HSM signs wrongly, then again by itself",
+     function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    token.module = os.getenv("PWD") .. "/" .. hsm.shim
+    token.environment.SHIM_FAULT = token.directory .. "/fault"
+    serve({ "--hsm-caroot-id", "99", "--workers", "1",
+            "--verify-signatures", "all" })
+    local function health()
+      return program.get(urls.http .. "/healthz").status
+    end
+    verified(certificate(), root)
+    assert.equal(200, health())
+    assert(engine.system.write(token.environment.SHIM_FAULT, "C_Sign lie\n"))
+    assert.equal(500, certificate().status)
+    assert.equal(503, health())
+    os.remove(token.environment.SHIM_FAULT)
+    assert.is_true(program.wait(function() return health() == 200 end))
+    verified(certificate(), root)
+  end)
+
   it("takes its chain from a file when the token keeps none", function()
     local out = token.directory .. "/root.pem"
     local root = createca({ "--generate-key", "P-256", "--hsm", "aws",

@@ -122,15 +122,33 @@ end
 
 -- Threads that hang in a module cannot be ended, their process can: the
 -- supervisor puts another in its place.
-local function leave_when_it_hangs(token)
+local function leave_if_it_hangs(token)
+  local signing, connecting = token:still()
+  if signing > HANGS or connecting > CONNECTION_HANGS then
+    log.error("the HSM's module hangs: this worker ends, for another one", {
+      signing = signing, connecting = connecting })
+    engine.server.stop()
+  end
+end
+
+-- A token heals by itself of these.
+local passing = { hsm_gone = true, hsm_busy = true, bad_pin = true,
+                  pin_locked = true }
+
+-- Who is not ready may be asked for nothing any more, and would never learn
+-- that its key is back.
+local function try_again(token, key)
+  local ok, _, code = token:ready()
+  if not ok and not passing[code] then
+    key:sign("fulcio probe " .. engine.system.now())
+  end
+end
+
+local function look_after(token, key)
   while not engine.server.stopping() do
     engine.server.sleep(1)
-    local signing, connecting = token:still()
-    if signing > HANGS or connecting > CONNECTION_HANGS then
-      log.error("the HSM's module hangs: this worker ends, for another one", {
-        signing = signing, connecting = connecting })
-      engine.server.stop()
-    end
+    leave_if_it_hangs(token)
+    try_again(token, key)
   end
 end
 
@@ -143,7 +161,7 @@ function Hsm:start(again)
   self.key = assert(self.token:key({ label = name.label, id = name.id,
                                      public = self.chain[1]:pkey() }))
   await(self.token, again and PATIENCE_AGAIN or PATIENCE)
-  engine.server.spawn(function() leave_when_it_hangs(self.token) end)
+  engine.server.spawn(function() look_after(self.token, self.key) end)
 end
 
 --- Signs a TBSCertificate: DER; nil, message, code.
