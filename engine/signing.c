@@ -2,8 +2,9 @@
 ** it does not come. Runs in a signer thread, or in a host without a loop. */
 #include "hsm.h"
 
+#include "der.h"
+
 #include <openssl/crypto.h>
-#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,24 +106,29 @@ static void forget_handle(HsmKey *key) {
   pthread_mutex_unlock(&key->token->lock);
 }
 
-/* r || s as PKCS#11 has it becomes ECDSA-Sig-Value. */
-static CK_RV ecdsa_der(Signing *signing, const unsigned char *raw,
-                       size_t size) {
-  int half = (int)(size / 2);
-  ECDSA_SIG *sig = ECDSA_SIG_new();
-  BIGNUM *r = BN_bin2bn(raw, half, NULL);
-  BIGNUM *s = BN_bin2bn(raw + half, half, NULL);
-  int length = 0;
-  if (sig != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(sig, r, s)) {
-    unsigned char *out = signing->signature;
-    r = s = NULL;
-    length = i2d_ECDSA_SIG(sig, &out);
-  }
-  BN_free(r);
-  BN_free(s);
-  ECDSA_SIG_free(sig);
-  signing->signature_size = length > 0 ? (size_t)length : 0;
-  return length > 0 ? CKR_OK : CKR_HOST_MEMORY;
+/* An INTEGER of an unsigned number; its size. */
+static size_t put_integer(unsigned char *out, const unsigned char *number,
+                          size_t size) {
+  while (size > 1 && number[0] == 0) number++, size--;
+  size_t sign = number[0] >> 7;
+  out[0] = DER_INTEGER;
+  out[1] = (unsigned char)(size + sign);
+  out[2] = 0;
+  memcpy(out + 2 + sign, number, size);
+  return 2 + sign + size;
+}
+
+/* r || s as PKCS#11 has it becomes ECDSA-Sig-Value. Of 66 bytes each at most,
+** so every length but the whole one's is short. */
+static void ecdsa_der(Signing *signing, const unsigned char *raw, size_t half) {
+  unsigned char body[2 * (3 + 66)], *out = signing->signature;
+  size_t size = put_integer(body, raw, half);
+  size += put_integer(body + size, raw + half, half);
+  *out++ = DER_SEQUENCE;
+  if (size > 127) *out++ = 0x81;
+  *out++ = (unsigned char)size;
+  memcpy(out, body, size);
+  signing->signature_size = (size_t)(out - signing->signature) + size;
 }
 
 static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
@@ -140,9 +146,12 @@ static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
   CK_ULONG size = sizeof raw;
   rv = call->C_Sign(session, signing->data, signing->data_size, raw, &size);
   if (rv != CKR_OK) return rv;
-  if (key->type == EVP_PKEY_EC)
-    return size == 2UL * key->field ? ecdsa_der(signing, raw, size)
-                                    : CKR_OURS_BAD_SIGNATURE;
+  if (key->type == EVP_PKEY_EC) {
+    if (size != 2UL * key->field || key->field > 66)
+      return CKR_OURS_BAD_SIGNATURE;
+    ecdsa_der(signing, raw, key->field);
+    return CKR_OK;
+  }
   memcpy(signing->signature, raw, size);
   signing->signature_size = size;
   return CKR_OK;
