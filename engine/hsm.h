@@ -119,7 +119,7 @@ typedef struct Token {
   CK_SESSION_HANDLE *idle;
   unsigned idle_count, session_count;
   unsigned long signatures;
-  CK_RV ill; /* no signature since is good, though the token is there */
+  CK_RV ill;         /* no signature since is good, though the token is there */
   struct Pool *pool; /* signer.c; NULL: no threads */
 } Token;
 double token_clock(void);
@@ -178,8 +178,8 @@ typedef struct HsmKey {
   KeyName name;
   CK_OBJECT_HANDLE handle; /* token->lock; good in `epoch` only */
   unsigned epoch;
-  unsigned finding; /* grows each time the key is looked for */
-  unsigned good;    /* that finding's signatures are: one was verified */
+  unsigned finding;   /* grows each time the key is looked for */
+  unsigned good;      /* that finding's signatures are: one was verified */
   EVP_PKEY *public;   /* for verification; owned */
   int type;           /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
   unsigned field;     /* bytes of an EC coordinate */
