@@ -99,13 +99,13 @@ describe("ca.pkcs11", function()
     return found
   end
 
-  local function remote()
+  local function served()
     local other = hsm.new()
     other:serve()
     return other
   end
 
-  for name, make in pairs({ SoftHSM = hsm.new, ["a remote SoftHSM"] = remote,
+  for name, make in pairs({ SoftHSM = hsm.new, ["a remote SoftHSM"] = served,
                             ["NSS softokn"] = hsm.nss,
                             Kryoptic = hsm.kryoptic, ["a TPM"] = hsm.tpm }) do
     for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
