@@ -143,15 +143,21 @@ describe("ca.pkcs11", function()
     assert.truthy(tonumber(answer.headers["retry-after"]))
     assert.truthy(answer.body:find("error communicating with CA backend",
                                    1, true))
-    assert.equal(503, program.get(urls.http .. "/healthz").status)
-    assert.matches("\nfulcio_ca_up 0\n", program.get(urls.metrics).body)
+    -- Each worker knows when it has been asked.
+    assert.is_true(program.wait(function()
+      certificate()
+      return program.get(urls.http .. "/healthz").status == 503
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 0\n") ~= nil
+    end))
     token:serve()
     verified(program.wait(function()
       local response = certificate()
       return response.status == 200 and response
     end), root)
-    assert.equal(200, program.get(urls.http .. "/healthz").status)
-    assert.matches("\nfulcio_ca_up 1\n", program.get(urls.metrics).body)
+    assert.is_true(program.wait(function()
+      return program.get(urls.http .. "/healthz").status == 200
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 1\n") ~= nil
+    end))
   end)
 
   it("replaces a worker whose module hangs", function()
