@@ -70,6 +70,8 @@ static void read_all(lua_State *L, int fd) {
 static int answer(lua_State *L, int status) {
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    return engine_fail(L, "failed", "no answer for %d seconds", CHILD_SECONDS);
   if (size == 0)
     return engine_fail(L, "failed", "the child process ended by signal %d",
                        WIFSIGNALED(status) ? WTERMSIG(status) : 0);

@@ -52,9 +52,11 @@ static CK_RV login(Token *token, CK_SESSION_HANDLE session) {
   if (!(info.flags & CKF_LOGIN_REQUIRED)) return CKR_OK;
   bool keypad = info.flags & CKF_PROTECTED_AUTHENTICATION_PATH;
   Slice pin = {(unsigned char *)token->pin.bytes, token->pin.size};
-  rv = CKR_OURS_PIN_FORM;
-  if ((pin.data != NULL || keypad) &&
-      quirk_pin_fault(token->profile, pin) == NULL)
+  if (pin.data == NULL && !keypad)
+    rv = CKR_OURS_NO_PIN;
+  else if (quirk_pin_fault(token->profile, pin) != NULL)
+    rv = CKR_OURS_PIN_FORM;
+  else
     rv = call->C_Login(session, CKU_USER, (unsigned char *)token->pin.bytes,
                        token->pin.size);
   token->refused = ckr_trouble(rv) == TROUBLE_PIN;
@@ -135,8 +137,15 @@ static CK_RV attach_anew(Token *token, CK_SESSION_HANDLE *session, CK_RV rv) {
   return rv;
 }
 
+static void note_call(Token *token, double when) {
+  pthread_mutex_lock(&token->lock);
+  token->called_at = when;
+  pthread_mutex_unlock(&token->lock);
+}
+
 CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session) {
   int turn = take_turn(token);
+  note_call(token, token_clock());
   token->refused = was_refused(turn);
   CK_RV rv = CKR_OURS_PIN_BEFORE;
   if (!token->refused) {
@@ -146,6 +155,7 @@ CK_RV token_attach(Token *token, bool again, CK_SESSION_HANDLE *session) {
         (again && rv != CKR_OK && !token->refused))
       rv = attach_anew(token, session, rv);
   }
+  note_call(token, 0);
   end_turn(turn, token->refused);
   return rv;
 }

@@ -180,6 +180,8 @@ void system_argv(int argc, char **argv);
 #define LOOP_WEAK __attribute__((weak))
 /* Made on first use in a process; a forked child has its own. */
 struct event_base *loop_base(void) LOOP_WEAK;
+/* Calls hook at the end of each turn. */
+void loop_on_turn(void (*hook)(void)) LOOP_WEAK;
 /* Whether L is a coroutine that our loop started and can yield here. */
 bool loop_owns(lua_State *L) LOOP_WEAK;
 int loop_suspend(lua_State *L) LOOP_WEAK;

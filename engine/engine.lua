@@ -902,8 +902,11 @@ engine.pkcs11 = {}
 ---@field init? string a text for C_Initialize (NSS)
 ---@field label? string the token's
 ---@field serial? string the token's
----@field slot? integer counts slots from 0
----@field slot_id? integer PKCS#11's own
+---@field manufacturer? string the token's
+---@field model? string the token's
+---@field slot? integer PKCS#11's own ID, or the position, from 0, where no
+---  slot has that ID
+---@field slot_id? integer PKCS#11's own ID in any case
 ---@field pin? string|fulcio.secret
 ---@field login? boolean default true
 ---@field profile? string instead of what the module says of itself
@@ -924,10 +927,11 @@ engine.pkcs11 = {}
 ---  "pin_locked" "hsm_gone" "hsm_busy" "hsm_failed"
 function engine.pkcs11.open(options) end
 
---- Parses a PKCS#11 URI (RFC 7512).
+--- Parses the PKCS#11 URI (RFC 7512) of a private key. Attributes that would
+--- not be looked at are refused.
 ---@param text string
----@return table|nil parts token, serial, slot_id, object, id, module_path,
----  pin_value, pin_source, as far as they are there
+---@return table|nil parts token, serial, manufacturer, model, slot_id, object,
+---  id, module_path, pin_value, pin_source, as far as they are there
 ---@return string? message
 ---@return string? code "bad_uri"
 function engine.pkcs11.parse_uri(text) end
@@ -974,11 +978,17 @@ function token:list() end
 ---  it keeps them), manufacturer, library
 function token:info() end
 
---- Whether it is there now; asks nothing of the HSM.
+--- Whether it is there now, and its last signature was good; asks nothing
+--- of the HSM.
 ---@return true|nil
 ---@return string? message
 ---@return string? code "hsm_gone" "bad_pin" …
 function token:ready() end
+
+--- How long the module has not come back from what it was asked to do.
+---@return number signing seconds since the last signature, while some wait
+---@return number connecting seconds that a connection has taken up to now
+function token:still() end
 
 --- Ends its sessions and threads; its keys then refuse to sign.
 function token:close() end

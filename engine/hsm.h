@@ -36,6 +36,7 @@ const char *ckr_code(CK_RV rv);
 #define CKR_OURS_PIN_FORM (CKR_VENDOR_DEFINED | 0x46550007UL)
 #define CKR_OURS_PIN_BEFORE (CKR_VENDOR_DEFINED | 0x46550008UL)
 #define CKR_OURS_STUCK (CKR_VENDOR_DEFINED | 0x46550009UL)
+#define CKR_OURS_NO_PIN (CKR_VENDOR_DEFINED | 0x4655000aUL)
 
 /* quirk.c: what a vendor's module wants done differently. */
 typedef struct Profile {
@@ -80,9 +81,9 @@ CK_RV module_restart(Module *module);
 
 /* What names a token; unset members fit any. */
 typedef struct TokenName {
-  char *label, *serial;
-  long slot;  /* position in the slot list; -1: any */
-  bool by_id; /* slot is the slot's ID (RFC 7512 slot-id) */
+  char *label, *serial, *maker, *model;
+  long slot;  /* its ID, or its position where none has that ID; -1: any */
+  bool by_id; /* slot is the ID in any case (RFC 7512 slot-id) */
 } TokenName;
 /* Finds its slot by libp11's enumeration, and fills serial and model. */
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,
@@ -110,14 +111,15 @@ typedef struct Token {
   pthread_cond_t freed; /* a session came back, or the state changed */
   TokenState state;
   bool connecting;     /* a thread is at it */
+  double called_at;    /* the module was, to connect; 0: not now */
   unsigned epoch;      /* grows with each connection; 0: never */
   unsigned generation; /* of the module, when it connected */
   double lost_at, retry_at, backoff;
   CK_RV why; /* the state is not UP */
   CK_SESSION_HANDLE *idle;
   unsigned idle_count, session_count;
-  unsigned unproven; /* signatures are all verified until this is 0 */
   unsigned long signatures;
+  CK_RV ill;         /* no signature since is good, though the token is there */
   struct Pool *pool; /* signer.c; NULL: no threads */
 } Token;
 double token_clock(void);
@@ -149,6 +151,8 @@ void token_shut(Token *token);
 bool token_is_shut(Token *token);
 /* When a connection should be tried with nobody asking; 0: no need. */
 double token_due(Token *token);
+/* Seconds for which the module is at a connection; 0: it is not. */
+double token_connecting(Token *token);
 
 /* object.c */
 typedef struct KeyName {
@@ -174,6 +178,8 @@ typedef struct HsmKey {
   KeyName name;
   CK_OBJECT_HANDLE handle; /* token->lock; good in `epoch` only */
   unsigned epoch;
+  unsigned finding;   /* grows each time the key is looked for */
+  unsigned good;      /* that finding's signatures are: one was verified */
   EVP_PKEY *public;   /* for verification; owned */
   int type;           /* EVP_PKEY_EC, EVP_PKEY_RSA, EVP_PKEY_ED25519 */
   unsigned field;     /* bytes of an EC coordinate */
@@ -193,6 +199,7 @@ typedef struct Signing {
   char hash[8];
   unsigned char signature[HSM_SIGNATURE_MAX];
   size_t signature_size;
+  unsigned finding; /* of the key, that made it */
   CK_RV rv;
 } Signing;
 Signing *signing_make(HsmKey *key, Slice data, const char *hash);
@@ -208,6 +215,8 @@ int signer_start(lua_State *L, Signing *signing);
 bool signer_ready(Token *token);
 /* Whether no signature has come for longer than one may wait. */
 bool signer_stuck(Token *token);
+/* Seconds for which signatures wait and none has come; 0: none waits. */
+double signer_still(Token *token);
 void signer_stop(Token *token);
 
 /* pkcs11.c */

@@ -132,38 +132,66 @@ void module_close(Module *module) {
   pthread_mutex_unlock(&modules_lock);
 }
 
-static bool token_fits(const TokenName *name, const PKCS11_TOKEN *token) {
-  return token->initialized &&
-    (name->label == NULL || strcmp(name->label, token->label) == 0) &&
-    (name->serial == NULL || strcmp(name->serial, token->serialnr) == 0);
+static bool fits(const char *wanted, const char *found) {
+  return wanted == NULL || strcmp(wanted, found) == 0;
 }
 
-static bool slot_fits(const TokenName *name, PKCS11_SLOT *slot, long index) {
-  if (name->slot < 0) return true;
-  if (!name->by_id) return name->slot == index;
-  return (unsigned long)name->slot == PKCS11_get_slotid_from_slot(slot);
+static bool token_fits(const TokenName *name, const PKCS11_TOKEN *token) {
+  return token->initialized && fits(name->label, token->label) &&
+    fits(name->serial, token->serialnr) &&
+    fits(name->maker, token->manufacturer) && fits(name->model, token->model);
+}
+
+typedef struct Slots {
+  PKCS11_SLOT *first;
+  unsigned count;
+} Slots;
+
+static bool has_id(const Slots *slots, unsigned i, long id) {
+  return PKCS11_get_slotid_from_slot(&slots->first[i]) == (unsigned long)id;
+}
+
+/* crypto11's SlotNumber is a slot's ID; SoftHSM's change, and there it may
+** be the position. */
+static bool is_position(const TokenName *name, const Slots *slots) {
+  if (name->slot < 0 || name->by_id) return false;
+  for (unsigned i = 0; i < slots->count; i++)
+    if (has_id(slots, i, name->slot)) return false;
+  return true;
+}
+
+/* How many fit, and the first of them. */
+static unsigned find_fitting(const TokenName *name, const Slots *slots,
+                             PKCS11_SLOT **found) {
+  unsigned count = 0;
+  bool position = is_position(name, slots);
+  for (unsigned i = 0; i < slots->count; i++) {
+    PKCS11_SLOT *slot = &slots->first[i];
+    if (slot->token == NULL || !token_fits(name, slot->token)) continue;
+    if (name->slot >= 0 &&
+        !(position ? name->slot == (long)i : has_id(slots, i, name->slot)))
+      continue;
+    if (count++ == 0) *found = slot;
+  }
+  return count;
 }
 
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,
                   char serial[17], char model[17]) {
   if (module->ctx == NULL) return CKR_CRYPTOKI_NOT_INITIALIZED;
-  PKCS11_SLOT *slots;
-  unsigned count;
+  Slots slots;
   ERR_clear_error();
-  if (PKCS11_enumerate_slots(module->ctx, &slots, &count) != 0)
+  if (PKCS11_enumerate_slots(module->ctx, &slots.first, &slots.count) != 0)
     return libp11_reason();
-  unsigned found = 0;
-  for (unsigned i = 0; i < count; i++) {
-    PKCS11_TOKEN *token = slots[i].token;
-    if (token == NULL || !token_fits(name, token)) continue;
-    if (!slot_fits(name, &slots[i], (long)i)) continue;
-    if (found++ > 0) continue;
-    *slot = PKCS11_get_slotid_from_slot(&slots[i]);
-    strncpy(serial, token->serialnr, 16);
-    strncpy(model, token->model, 16);
+  PKCS11_SLOT *one = NULL;
+  unsigned found = find_fitting(name, &slots, &one);
+  if (found > 0) {
+    *slot = PKCS11_get_slotid_from_slot(one);
+    strncpy(serial, one->token->serialnr, 16);
+    strncpy(model, one->token->model, 16);
     serial[16] = model[16] = '\0';
   }
-  PKCS11_release_all_slots(module->ctx, slots, count);
+  PKCS11_release_all_slots(module->ctx, slots.first, slots.count);
   ERR_clear_error();
   if (found == 0) return CKR_OURS_NO_TOKEN;
   return found == 1 ? CKR_OK : CKR_OURS_TWO_TOKENS;

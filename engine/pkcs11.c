@@ -17,16 +17,26 @@ Token *token_check(lua_State *L, int index) {
   return *token;
 }
 
+/* Pushes what the token was named by. */
+static const char *push_name(lua_State *L, const Token *token) {
+  const TokenName *name = &token->name;
+  const char *text = name->label != NULL ? name->label : name->serial;
+  if (text == NULL && name->slot >= 0)
+    return lua_pushfstring(L, "in slot %d", (int)name->slot);
+  if (text == NULL) text = token->serial;
+  return lua_pushstring(L, text);
+}
+
 int token_fail(lua_State *L, const Token *token, const char *what, CK_RV rv) {
-  const char *label = token->name.label;
+  const char *name = push_name(L, token);
   const Profile *profile = token->profile;
   const char *hint = ckr_trouble(rv) == TROUBLE_PIN ? profile->pin_form : NULL;
   if (rv == CKR_OURS_NO_MODULE)
     return engine_fail(L, ckr_code(rv), "loading %s: %s", token->module->path,
                        ckr_name(rv));
   return engine_fail(L, ckr_code(rv), "%s on token %s of %s: %s%s%s", what,
-                     label != NULL ? label : token->serial, token->module->path,
-                     ckr_name(rv), hint == NULL ? "" : "; its PIN is ",
+                     name, token->module->path, ckr_name(rv),
+                     hint == NULL ? "" : "; its PIN is ",
                      hint == NULL ? "" : hint);
 }
 
@@ -59,6 +69,8 @@ static double number_at(lua_State *L, const char *name, double otherwise) {
 static void read_name(lua_State *L, TokenName *name) {
   name->label = text_at(L, "label");
   name->serial = text_at(L, "serial");
+  name->maker = text_at(L, "manufacturer");
+  name->model = text_at(L, "model");
   double id = number_at(L, "slot_id", -1);
   name->by_id = id >= 0;
   name->slot = (long)(name->by_id ? id : number_at(L, "slot", -1));
@@ -100,8 +112,9 @@ static void read_sessions(lua_State *L, Token *token) {
 
 static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module",  "init",     "label", "serial", "slot", "slot_id", "pin", "login",
-    "profile", "sessions", "wait",  "verify", "lock", "lazy",    NULL};
+    "module", "init",  "label",        "serial",   "slot", "slot_id",
+    "pin",    "login", "profile",      "sessions", "wait", "verify",
+    "lock",   "lazy",  "manufacturer", "model",    NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);
@@ -176,13 +189,22 @@ static int token_ready(lua_State *L) {
   Token *token = token_check(L, 1);
   pthread_mutex_lock(&token->lock);
   bool up = token->state == TOKEN_UP;
-  CK_RV why = token->why;
+  CK_RV why = token->why, ill = token->ill;
   pthread_mutex_unlock(&token->lock);
   if (!up) return token_fail(L, token, "waiting for the HSM", why);
+  if (ill != CKR_OK) return token_fail(L, token, "signing", ill);
   if (signer_stuck(token))
     return token_fail(L, token, "waiting for a signature", CKR_OURS_STUCK);
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/* token:still() --> seconds, seconds */
+static int token_still(lua_State *L) {
+  Token *token = token_check(L, 1);
+  lua_pushnumber(L, signer_still(token));
+  lua_pushnumber(L, token_connecting(token));
+  return 2;
 }
 
 /* token:info() --> table */
@@ -237,22 +259,52 @@ static void set_attribute(lua_State *L, const char *name, P11KitUri *uri,
   lua_setfield(L, -2, name);
 }
 
-/* pkcs11.parse_uri(text) --> { token, serial, slot_id, object, id,
-** module_path, pin_value, pin_source } | nil, message, "bad_uri" */
+/* What of a URI is never looked at, so must not be there; NULL: nothing. */
+static const char *unused_part(P11KitUri *uri) {
+  const CK_INFO *module = p11_kit_uri_get_module_info(uri);
+  const CK_SLOT_INFO *slot = p11_kit_uri_get_slot_info(uri);
+  const CK_ATTRIBUTE *class = p11_kit_uri_get_attribute(uri, CKA_CLASS);
+  if (module->libraryDescription[0] != '\0' ||
+      module->manufacturerID[0] != '\0' ||
+      module->libraryVersion.major != (CK_BYTE)-1)
+    return "leave out library-…: module-path names the library";
+  if (slot->slotDescription[0] != '\0' || slot->manufacturerID[0] != '\0')
+    return "leave out slot-…: only slot-id, serial and token name a token";
+  if (class != NULL && *(CK_OBJECT_CLASS *)class->pValue != CKO_PRIVATE_KEY)
+    return "its type must be private";
+  if (p11_kit_uri_get_pin_value(uri) != NULL &&
+      p11_kit_uri_get_pin_source(uri) != NULL)
+    return "give one of pin-value and pin-source";
+  return NULL;
+}
+
+/* The same of the whole; result is p11-kit's. */
+static const char *uri_fault(P11KitUri *uri, int result) {
+  if (result != P11_KIT_URI_OK) return p11_kit_uri_message(result);
+  if (p11_kit_uri_any_unrecognized(uri))
+    return "it has an attribute that is not known";
+  return unused_part(uri);
+}
+
+/* pkcs11.parse_uri(text) --> { token, serial, manufacturer, model, slot_id,
+** object, id, module_path, pin_value, pin_source }
+** | nil, message, "bad_uri" */
 static int pkcs11_parse_uri(lua_State *L) {
   const char *text = luaL_checkstring(L, 1);
   lua_newtable(L);
   P11KitUri *uri = p11_kit_uri_new();
   int result = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
-  if (result != P11_KIT_URI_OK || p11_kit_uri_any_unrecognized(uri)) {
+  const char *fault = uri_fault(uri, result);
+  if (fault != NULL) {
     p11_kit_uri_free(uri);
-    return engine_fail(L, "bad_uri", "not a PKCS#11 URI of RFC 7512: %s",
-                       result != P11_KIT_URI_OK
-                         ? p11_kit_uri_message(result)
-                         : "it has an attribute that is not known");
+    return engine_fail(L, "bad_uri",
+                       "not a PKCS#11 URI of a key (RFC 7512): %s", fault);
   }
   const CK_TOKEN_INFO *info = p11_kit_uri_get_token_info(uri);
   set_padded(L, "token", info->label, sizeof info->label);
+  set_padded(L, "manufacturer", info->manufacturerID,
+             sizeof info->manufacturerID);
+  set_padded(L, "model", info->model, sizeof info->model);
   set_padded(L, "serial", info->serialNumber, sizeof info->serialNumber);
   CK_SLOT_ID slot = p11_kit_uri_get_slot_id(uri);
   if (slot != (CK_SLOT_ID)-1) {
@@ -276,6 +328,7 @@ static const luaL_Reg token_methods[] = {
   {"list", object_list},
   {"info", token_info},
   {"ready", token_ready},
+  {"still", token_still},
   {"close", token_close},
   {NULL, NULL},
 };

@@ -23,8 +23,6 @@ typedef void (*LoopDone)(void *context, lua_State *co, int status, double busy);
 /* Starts the function below `arguments` values on top of L's stack in a
 ** coroutine of ours, and pops all of them. */
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context);
-/* Calls hook at the end of each turn. */
-void loop_on_turn(void (*hook)(void));
 /* Counts what must end before a loop that was told to stop may end. */
 void loop_hold(int by);
 /* Calls hook(false) on stop, and hook(true) when the grace is over. */

@@ -4,15 +4,22 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Longer than this a request does not wait for the HSM. */
 #define ANSWER_SECONDS 5
 #define STOP_SECONDS 3
+/* So long a signature may wait for who is awake. To wake a thread, and then
+** the loop, costs as much as a fast HSM's signature. */
+#define BATCH_SECONDS 0.001
+/* How often the loop looks after signatures that are under way. */
+#define LOOK_SECONDS 0.01
 
 enum { THREADS_MAX = 64, JOBS_MAX = 1024 };
 
@@ -20,48 +27,85 @@ typedef struct Job {
   Signing *signing;
   lua_State *L;          /* loop's side only; NULL: nobody waits any more */
   atomic_bool abandoned; /* the same, for the threads */
-  struct event *timer;
-  struct Job *next;
+  double since;
+  TAILQ_ENTRY(Job) waits; /* loop's side only */
+  STAILQ_ENTRY(Job) next; /* to do, or done */
 } Job;
+STAILQ_HEAD(Jobs, Job);
+
+typedef struct Signer {
+  struct Pool *pool;
+  pthread_t thread;
+  sem_t call;
+  bool rests;
+  struct Signer *below; /* in the pile of those that rest */
+} Signer;
 
 typedef struct Pool {
   Token *token;
-  pthread_mutex_t lock; /* what follows */
-  pthread_cond_t work;
-  Job *first, **end; /* to do */
-  Job *done;
+  /* The loop's side only. */
+  struct Pool *others;
+  struct event *event, *look;
+  TAILQ_HEAD(Waiting, Job) waiting; /* the oldest first */
+  bool fresh;                       /* jobs came in this turn of the loop */
+  int fd;                           /* eventfd: something is done */
+  pthread_mutex_t lock;             /* what follows */
+  struct Jobs to_do, done;
+  unsigned queued; /* of to_do */
   unsigned jobs;   /* that are not done */
+  double done_at;  /* the first of `done` was */
+  bool told;       /* the loop knows of `done` */
   double seconds;  /* that one takes, about */
   double moved_at; /* a job was done, or the first came */
+  Signer *resting; /* who worked last is called first: it is warm */
+  unsigned resting_count;
   bool stop;
-  int fd; /* eventfd: something is done */
-  struct event *event;
-  pthread_t threads[THREADS_MAX];
+  Signer signers[THREADS_MAX];
   unsigned count;
 } Pool;
 
-/* Waits for a job; NULL: time to look after the token, or to stop. */
-static Job *next_job(Pool *pool, bool keeper) {
+static Pool *pools; /* the loop's side only */
+
+/* threads -------------------------------------------------------------- */
+
+/* With the lock held, which is let go meanwhile: until it is called, or
+** `due`; 0: no such time. */
+static void rest(Signer *self, double due) {
+  Pool *pool = self->pool;
+  self->below = pool->resting;
+  self->rests = true;
+  pool->resting = self;
+  pool->resting_count++;
+  pthread_mutex_unlock(&pool->lock);
+  struct timespec until = {(time_t)due, 0};
+  until.tv_nsec = (long)((due - (double)until.tv_sec) * 1e9);
+  if (due == 0)
+    sem_wait(&self->call);
+  else
+    sem_clockwait(&self->call, CLOCK_MONOTONIC, &until);
   pthread_mutex_lock(&pool->lock);
-  while (pool->first == NULL && !pool->stop) {
+  if (!self->rests) return;
+  Signer **link = &pool->resting;
+  while (*link != self) link = &(*link)->below;
+  *link = self->below;
+  self->rests = false;
+  pool->resting_count--;
+}
+
+/* Waits for a job; NULL: time to look after the token, or to stop. */
+static Job *next_job(Signer *self) {
+  Pool *pool = self->pool;
+  bool keeper = self == pool->signers;
+  pthread_mutex_lock(&pool->lock);
+  while (STAILQ_EMPTY(&pool->to_do) && !pool->stop) {
     double due = keeper ? token_due(pool->token) : 0;
-    if (due == 0) {
-      pthread_cond_wait(&pool->work, &pool->lock);
-      continue;
-    }
-    double left = due - token_clock();
-    if (left <= 0) break;
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(left * 1e9) % 1000000000L;
-    until.tv_sec += (time_t)left + until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+    if (due != 0 && due <= token_clock()) break;
+    rest(self, due);
   }
-  Job *job = pool->first;
+  Job *job = STAILQ_FIRST(&pool->to_do);
   if (job != NULL) {
-    pool->first = job->next;
-    if (pool->first == NULL) pool->end = &pool->first;
+    STAILQ_REMOVE_HEAD(&pool->to_do, next);
+    pool->queued--;
   }
   pthread_mutex_unlock(&pool->lock);
   return job;
@@ -77,27 +121,30 @@ static void run(Job *job) {
 static void finish(Pool *pool, Job *job, double began) {
   static const uint64_t one = 1;
   double now = token_clock();
+  bool good = job->signing->rv == CKR_OK;
   pthread_mutex_lock(&pool->lock);
-  bool first = pool->done == NULL; /* else the loop knows already */
-  job->next = pool->done;
-  pool->done = job;
+  if (STAILQ_EMPTY(&pool->done)) pool->done_at = now;
+  STAILQ_INSERT_TAIL(&pool->done, job, next);
   pool->jobs--;
   pool->moved_at = now;
-  if (job->signing->rv == CKR_OK)
-    pool->seconds += (now - began - pool->seconds) / 8;
-  /* The keeper may have something to wait for now. */
-  if (job->signing->rv != CKR_OK) pthread_cond_broadcast(&pool->work);
+  if (good) pool->seconds += (now - began - pool->seconds) / 8;
+  /* With more to do, the loop hears of several at once. */
+  bool tell = !pool->told &&
+    (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= BATCH_SECONDS);
+  if (tell) pool->told = true;
   pthread_mutex_unlock(&pool->lock);
-  if (!first) return;
+  /* The keeper may have something to wait for now. */
+  if (!good) sem_post(&pool->signers->call);
+  if (!tell) return;
   ssize_t written = write(pool->fd, &one, sizeof one);
   (void)written; /* a full counter wakes the loop as well */
 }
 
 static void *signer(void *context) {
-  Pool *pool = context;
-  bool keeper = pthread_equal(pthread_self(), pool->threads[0]);
+  Signer *self = context;
+  Pool *pool = self->pool;
   for (;;) {
-    Job *job = next_job(pool, keeper);
+    Job *job = next_job(self);
     if (job != NULL) {
       double began = token_clock();
       run(job);
@@ -114,41 +161,99 @@ static void *signer(void *context) {
 
 /* the loop's side ------------------------------------------------------ */
 
+/* Calls as many signers as are worth it, and in a hurry at least one. */
+static void call_signers(Pool *pool, bool hurry) {
+  Signer *called = NULL;
+  pthread_mutex_lock(&pool->lock);
+  while (pool->resting != NULL && pool->queued > 0) {
+    unsigned awake = pool->count - pool->resting_count;
+    if (!hurry && awake > 0 &&
+        pool->queued * pool->seconds <= awake * BATCH_SECONDS)
+      break;
+    hurry = false;
+    Signer *one = pool->resting;
+    pool->resting = one->below;
+    pool->resting_count--;
+    one->rests = false;
+    one->below = called;
+    called = one;
+  }
+  pthread_mutex_unlock(&pool->lock);
+  while (called != NULL) {
+    Signer *one = called;
+    called = one->below; /* it is the signer's own again once called */
+    sem_post(&one->call);
+  }
+}
+
+static void signers_turn(void) {
+  for (Pool *pool = pools; pool != NULL; pool = pool->others) {
+    if (pool->fresh) call_signers(pool, false);
+    pool->fresh = false;
+  }
+}
+
 static void job_free(Job *job) {
-  if (job->timer != NULL) event_free(job->timer);
   signing_free(job->signing);
   free(job);
 }
 
-static void on_done(evutil_socket_t fd, short what, void *context) {
-  Pool *pool = context;
-  uint64_t count;
-  ssize_t got = read(fd, &count, sizeof count);
-  (void)got;
-  (void)what;
+/* Who is resumed may close the token: the pool is not touched after. */
+static void deliver(Pool *pool) {
+  struct Jobs done = STAILQ_HEAD_INITIALIZER(done);
+  Job *job;
   pthread_mutex_lock(&pool->lock);
-  Job *job = pool->done;
-  pool->done = NULL;
+  STAILQ_CONCAT(&done, &pool->done);
+  pool->told = false;
   pthread_mutex_unlock(&pool->lock);
-  while (job != NULL) {
-    Job *next = job->next;
+  for (job = STAILQ_FIRST(&done); job != NULL; job = STAILQ_NEXT(job, next))
+    if (job->L != NULL) TAILQ_REMOVE(&pool->waiting, job, waits);
+  while ((job = STAILQ_FIRST(&done)) != NULL) {
+    STAILQ_REMOVE_HEAD(&done, next);
     lua_State *L = job->L;
-    if (L != NULL) {
-      int results = signing_push(L, job->signing);
-      job_free(job);
-      loop_resume(L, results);
-    } else {
-      job_free(job);
-    }
-    job = next;
+    int results = L == NULL ? 0 : signing_push(L, job->signing);
+    job_free(job);
+    if (L != NULL) loop_resume(L, results);
   }
 }
 
-static void on_late(evutil_socket_t fd, short what, void *context) {
-  Job *job = context;
-  lua_State *L = job->L;
+static void on_done(evutil_socket_t fd, short what, void *context) {
   (void)fd;
   (void)what;
+  deliver(context);
+}
+
+static void look_again(Pool *pool, double seconds) {
+  struct timeval span = {0, (suseconds_t)(seconds * 1e6)};
+  if (!TAILQ_EMPTY(&pool->waiting) && !evtimer_pending(pool->look, NULL))
+    evtimer_add(pool->look, &span);
+}
+
+/* The oldest of those that wait, unless it may still wait. */
+static Job *late(Pool *pool) {
+  Job *job = TAILQ_FIRST(&pool->waiting);
+  if (job == NULL || token_clock() - job->since < ANSWER_SECONDS) return NULL;
+  TAILQ_REMOVE(&pool->waiting, job, waits);
+  return job;
+}
+
+/* A thread may hang with jobs behind it that nobody was called for, or with
+** jobs before it that nobody was told of. */
+static void on_look(evutil_socket_t fd, short what, void *context) {
+  Pool *pool = context;
+  (void)fd;
+  (void)what;
+  Job *job = late(pool);
+  look_again(pool, job == NULL ? LOOK_SECONDS : 0);
+  if (job == NULL) {
+    pthread_mutex_lock(&pool->lock);
+    bool moves = token_clock() - pool->moved_at < LOOK_SECONDS;
+    pthread_mutex_unlock(&pool->lock);
+    call_signers(pool, !moves);
+    deliver(pool);
+    return;
+  }
+  lua_State *L = job->L;
   job->L = NULL;
   atomic_store(&job->abandoned, true);
   int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
@@ -162,11 +267,13 @@ static bool pool_threads(Pool *pool) {
   if (wanted > THREADS_MAX) wanted = THREADS_MAX;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  pthread_mutex_lock(&pool->lock); /* until threads[0] is written */
-  while (pool->count < wanted &&
-         pthread_create(&pool->threads[pool->count], NULL, signer, pool) == 0)
+  while (pool->count < wanted) {
+    Signer *one = &pool->signers[pool->count];
+    one->pool = pool;
+    sem_init(&one->call, 0, 0);
+    if (pthread_create(&one->thread, NULL, signer, one) != 0) break;
     pool->count++;
-  pthread_mutex_unlock(&pool->lock);
+  }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return pool->count > 0;
 }
@@ -175,13 +282,19 @@ static Pool *pool_make(Token *token) {
   Pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL) return NULL;
   pool->token = token;
-  pool->end = &pool->first;
+  TAILQ_INIT(&pool->waiting);
+  STAILQ_INIT(&pool->to_do);
+  STAILQ_INIT(&pool->done);
   pthread_mutex_init(&pool->lock, NULL);
-  pthread_cond_init(&pool->work, NULL);
   pool->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  pool->event =
-    event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST, on_done, pool);
+  /* By its edge: the counter needs not be read. */
+  pool->event = event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST | EV_ET,
+                          on_done, pool);
   event_add(pool->event, NULL);
+  pool->look = evtimer_new(loop_base(), on_look, pool);
+  pool->others = pools;
+  pools = pool;
+  loop_on_turn(signers_turn);
   token->pool = pool;
   if (pool_threads(pool)) return pool;
   signer_stop(token);
@@ -207,6 +320,15 @@ bool signer_stuck(Token *token) {
   return is;
 }
 
+double signer_still(Token *token) {
+  Pool *pool = token->pool;
+  if (pool == NULL) return 0;
+  pthread_mutex_lock(&pool->lock);
+  double seconds = pool->jobs > 0 ? token_clock() - pool->moved_at : 0;
+  pthread_mutex_unlock(&pool->lock);
+  return seconds;
+}
+
 /* Whether the jobs before it leave one a chance to be done in time; then
 ** it is counted. */
 static bool admit(Pool *pool) {
@@ -224,8 +346,22 @@ static int refuse(lua_State *L, Signing *signing, const char *why) {
   return engine_fail(L, "hsm_busy", "%s", why);
 }
 
+/* Fast HSMs are called at the end of the turn, for all of its jobs. */
+static void queue(Pool *pool, Job *job) {
+  TAILQ_INSERT_TAIL(&pool->waiting, job, waits);
+  look_again(pool, LOOK_SECONDS);
+  pthread_mutex_lock(&pool->lock);
+  STAILQ_INSERT_TAIL(&pool->to_do, job, next);
+  pool->queued++;
+  bool slow = pool->seconds > BATCH_SECONDS;
+  pthread_mutex_unlock(&pool->lock);
+  if (slow)
+    call_signers(pool, false);
+  else
+    pool->fresh = true;
+}
+
 int signer_start(lua_State *L, Signing *signing) {
-  static const struct timeval late = {ANSWER_SECONDS, 0};
   Token *token = signing->key->token;
   if (!signer_ready(token))
     return refuse(L, signing, "no signer thread could be started");
@@ -236,38 +372,42 @@ int signer_start(lua_State *L, Signing *signing) {
   if (job == NULL) return luaL_error(L, "not enough memory");
   job->signing = signing;
   job->L = L;
-  job->timer = event_new(loop_base(), -1, 0, on_late, job);
-  event_add(job->timer, &late);
-  pthread_mutex_lock(&pool->lock);
-  *pool->end = job;
-  pool->end = &job->next;
-  pthread_cond_signal(&pool->work);
-  pthread_mutex_unlock(&pool->lock);
+  job->since = token_clock();
+  queue(pool, job);
   return loop_suspend(L);
+}
+
+static void pool_forget(Pool *pool) {
+  Pool **link = &pools;
+  while (*link != pool) link = &(*link)->others;
+  *link = pool->others;
+  event_free(pool->event);
+  event_free(pool->look);
 }
 
 void signer_stop(Token *token) {
   Pool *pool = token->pool;
   if (pool == NULL) return;
   token->pool = NULL;
+  pool_forget(pool);
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;
-  pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->lock);
+  for (unsigned i = 0; i < pool->count; i++) sem_post(&pool->signers[i].call);
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += STOP_SECONDS;
   for (unsigned i = 0; i < pool->count; i++)
     /* A thread that hangs in the module keeps what it uses. */
-    if (pthread_timedjoin_np(pool->threads[i], NULL, &until) != 0) return;
-  if (pool->event != NULL) event_free(pool->event);
+    if (pthread_timedjoin_np(pool->signers[i].thread, NULL, &until) != 0)
+      return;
   close(pool->fd);
-  for (Job *job = pool->done; job != NULL;) {
-    Job *next = job->next;
+  for (Job *job; (job = STAILQ_FIRST(&pool->done)) != NULL;) {
+    STAILQ_REMOVE_HEAD(&pool->done, next);
     job_free(job);
-    job = next;
   }
-  pthread_cond_destroy(&pool->work);
+  for (unsigned i = 0; i < pool->count; i++)
+    sem_destroy(&pool->signers[i].call);
   pthread_mutex_destroy(&pool->lock);
   free(pool);
 }

@@ -2,8 +2,9 @@
 ** it does not come. Runs in a signer thread, or in a host without a loop. */
 #include "hsm.h"
 
+#include "der.h"
+
 #include <openssl/crypto.h>
-#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,12 +75,14 @@ void signing_free(Signing *signing) {
   free(signing);
 }
 
-static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session, unsigned epoch,
-                       CK_OBJECT_HANDLE *handle) {
+static CK_RV handle_of(Signing *signing, CK_SESSION_HANDLE session,
+                       unsigned epoch, CK_OBJECT_HANDLE *handle) {
+  HsmKey *key = signing->key;
   Token *token = key->token;
   pthread_mutex_lock(&token->lock);
   bool known = key->epoch == epoch && key->handle != CK_INVALID_HANDLE;
   *handle = key->handle;
+  signing->finding = key->finding;
   pthread_mutex_unlock(&token->lock);
   if (known) return CKR_OK;
   CK_OBJECT_HANDLE found[2];
@@ -92,6 +95,7 @@ static CK_RV handle_of(HsmKey *key, CK_SESSION_HANDLE session, unsigned epoch,
   pthread_mutex_lock(&token->lock);
   key->handle = found[0];
   key->epoch = epoch;
+  signing->finding = ++key->finding;
   pthread_mutex_unlock(&token->lock);
   return CKR_OK;
 }
@@ -102,24 +106,29 @@ static void forget_handle(HsmKey *key) {
   pthread_mutex_unlock(&key->token->lock);
 }
 
-/* r || s as PKCS#11 has it becomes ECDSA-Sig-Value. */
-static CK_RV ecdsa_der(Signing *signing, const unsigned char *raw,
-                       size_t size) {
-  int half = (int)(size / 2);
-  ECDSA_SIG *sig = ECDSA_SIG_new();
-  BIGNUM *r = BN_bin2bn(raw, half, NULL);
-  BIGNUM *s = BN_bin2bn(raw + half, half, NULL);
-  int length = 0;
-  if (sig != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(sig, r, s)) {
-    unsigned char *out = signing->signature;
-    r = s = NULL;
-    length = i2d_ECDSA_SIG(sig, &out);
-  }
-  BN_free(r);
-  BN_free(s);
-  ECDSA_SIG_free(sig);
-  signing->signature_size = length > 0 ? (size_t)length : 0;
-  return length > 0 ? CKR_OK : CKR_HOST_MEMORY;
+/* An INTEGER of an unsigned number; its size. */
+static size_t put_integer(unsigned char *out, const unsigned char *number,
+                          size_t size) {
+  while (size > 1 && number[0] == 0) number++, size--;
+  size_t sign = number[0] >> 7;
+  out[0] = DER_INTEGER;
+  out[1] = (unsigned char)(size + sign);
+  out[2] = 0;
+  memcpy(out + 2 + sign, number, size);
+  return 2 + sign + size;
+}
+
+/* r || s as PKCS#11 has it becomes ECDSA-Sig-Value. Of 66 bytes each at most,
+** so every length but the whole one's is short. */
+static void ecdsa_der(Signing *signing, const unsigned char *raw, size_t half) {
+  unsigned char body[2 * (3 + 66)], *out = signing->signature;
+  size_t size = put_integer(body, raw, half);
+  size += put_integer(body + size, raw + half, half);
+  *out++ = DER_SEQUENCE;
+  if (size > 127) *out++ = 0x81;
+  *out++ = (unsigned char)size;
+  memcpy(out, body, size);
+  signing->signature_size = (size_t)(out - signing->signature) + size;
 }
 
 static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
@@ -130,16 +139,19 @@ static CK_RV sign_once(Signing *signing, CK_SESSION_HANDLE session,
   if (key->type == EVP_PKEY_RSA) mechanism.mechanism = CKM_RSA_PKCS;
   if (key->type == EVP_PKEY_ED25519) mechanism.mechanism = CKM_EDDSA;
   CK_OBJECT_HANDLE handle;
-  CK_RV rv = handle_of(key, session, epoch, &handle);
+  CK_RV rv = handle_of(signing, session, epoch, &handle);
   if (rv == CKR_OK) rv = call->C_SignInit(session, &mechanism, handle);
   if (rv != CKR_OK) return rv;
   unsigned char raw[HSM_SIGNATURE_MAX];
   CK_ULONG size = sizeof raw;
   rv = call->C_Sign(session, signing->data, signing->data_size, raw, &size);
   if (rv != CKR_OK) return rv;
-  if (key->type == EVP_PKEY_EC)
-    return size == 2UL * key->field ? ecdsa_der(signing, raw, size)
-                                    : CKR_OURS_BAD_SIGNATURE;
+  if (key->type == EVP_PKEY_EC) {
+    if (size != 2UL * key->field || key->field > 66)
+      return CKR_OURS_BAD_SIGNATURE;
+    ecdsa_der(signing, raw, key->field);
+    return CKR_OK;
+  }
   memcpy(signing->signature, raw, size);
   signing->signature_size = size;
   return CKR_OK;
@@ -167,34 +179,41 @@ static CK_RV attempt(Signing *signing, unsigned *epoch) {
   return rv == CKR_OURS_NO_KEY ? CKR_TOKEN_NOT_PRESENT : rv;
 }
 
-/* Rule: all signatures after a connection until one has passed, then one
-** in 64, or all of them. */
-static bool to_verify(Token *token) {
+/* Rule: all signatures after the key was looked for, which each connection
+** does, until one has passed; then one in 64, or all of them. */
+static bool to_verify(const Signing *signing) {
+  Token *token = signing->key->token;
   pthread_mutex_lock(&token->lock);
-  bool due = token->verify_all || token->unproven > 0 ||
+  bool due = token->verify_all || signing->finding != signing->key->good ||
     token->signatures % SAMPLED == 0;
   token->signatures++;
   pthread_mutex_unlock(&token->lock);
   return due;
 }
 
+/* A signature that was looked at says so of those that will not be. */
+static void judge(const Signing *signing, bool good) {
+  HsmKey *key = signing->key;
+  pthread_mutex_lock(&key->token->lock);
+  if (!good)
+    key->good = 0;
+  else if (signing->finding == key->finding)
+    key->good = signing->finding;
+  pthread_mutex_unlock(&key->token->lock);
+}
+
 static CK_RV verified(Signing *signing, unsigned epoch) {
-  Token *token = signing->key->token;
-  if (!to_verify(token)) return CKR_OK;
+  if (!to_verify(signing)) return CKR_OK;
   const char *hash = signing->hash[0] == '\0' ? NULL : signing->hash;
   bool good =
     pkey_verifies_once(signing->key->public, hash, false,
                        (Slice){signing->plain, signing->plain_size},
                        (Slice){signing->signature, signing->signature_size});
-  if (good) {
-    atomic_store(&signing->key->proved, true);
-    token_proved(token, epoch);
-    return CKR_OK;
-  }
-  pthread_mutex_lock(&token->lock);
-  token->unproven = 1;
-  pthread_mutex_unlock(&token->lock);
-  return CKR_OURS_BAD_SIGNATURE;
+  judge(signing, good);
+  if (!good) return CKR_OURS_BAD_SIGNATURE;
+  atomic_store(&signing->key->proved, true);
+  token_proved(signing->key->token, epoch);
+  return CKR_OK;
 }
 
 /* 50 to 300 ms, so that callers do not come back together. */
@@ -215,6 +234,15 @@ static Trouble trouble_of(const Signing *signing) {
   return TROUBLE_GONE;
 }
 
+/* What no reconnection mends makes the token not ready, until it signs. */
+static void note_health(const Signing *signing, Trouble trouble) {
+  Token *token = signing->key->token;
+  if (trouble != TROUBLE_NONE && trouble != TROUBLE_FATAL) return;
+  pthread_mutex_lock(&token->lock);
+  token->ill = signing->rv;
+  pthread_mutex_unlock(&token->lock);
+}
+
 void signing_run(Signing *signing) {
   Token *token = signing->key->token;
   bool renewed = false;
@@ -226,6 +254,7 @@ void signing_run(Signing *signing) {
     if (rv == CKR_OK) rv = verified(signing, epoch);
     signing->rv = rv;
     Trouble trouble = trouble_of(signing);
+    note_health(signing, trouble);
     if (trouble == TROUBLE_SESSION && !renewed) {
       renewed = true;
     } else if (trouble == TROUBLE_BUSY && busy++ < BUSY_TRIES) {

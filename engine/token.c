@@ -38,7 +38,6 @@ static void settle(Token *token, CK_RV rv, CK_SESSION_HANDLE session) {
     token->generation = token->module->generation;
     token->idle[0] = session;
     token->idle_count = token->session_count = 1;
-    token->unproven = 1;
   } else if (token->refused) {
     token->state = TOKEN_REFUSED;
   }
@@ -58,7 +57,6 @@ CK_RV token_connect(Token *token) {
 void token_proved(Token *token, unsigned epoch) {
   pthread_mutex_lock(&token->lock);
   if (token->epoch == epoch && token->state == TOKEN_UP) {
-    token->unproven = 0;
     token->backoff = 0;
     token->retry_at = token_clock();
   }
@@ -147,6 +145,13 @@ double token_due(Token *token) {
     token->state == TOKEN_DOWN && !token->connecting ? token->retry_at : 0;
   pthread_mutex_unlock(&token->lock);
   return due;
+}
+
+double token_connecting(Token *token) {
+  pthread_mutex_lock(&token->lock);
+  double began = token->called_at;
+  pthread_mutex_unlock(&token->lock);
+  return began == 0 ? 0 : token_clock() - began;
 }
 
 /* With the lock held, which is let go meanwhile: one session more. */
@@ -245,6 +250,8 @@ void token_release(Token *token) {
   pthread_mutex_destroy(&token->lock);
   free(token->name.label);
   free(token->name.serial);
+  free(token->name.maker);
+  free(token->name.model);
   free(token->turn);
   free(token->idle);
   free(token);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define GRACE 10
+#define EXIT_SECONDS 3
 #define QUICK_SECONDS 1 /* a process that lived less died quickly */
 #define QUICK_DEATHS 5  /* in a row, after which the next one waits */
 #define MAX_DELAY 8.0
@@ -115,6 +116,9 @@ static void child_run(Supervisor *all, const Process *process, int seat) {
   int status = lua_pcall(L, 1, 0, -3);
   if (status != LUA_OK) report(L, lua_tostring(L, -1));
   fflush(NULL);
+  /* Libraries have work at exit, too, and an HSM's may hang in it. */
+  signal(SIGALRM, SIG_DFL);
+  alarm(EXIT_SECONDS);
   exit(status == LUA_OK ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 

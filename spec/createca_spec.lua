@@ -73,6 +73,16 @@ describe("createca", function()
     end
   end)
 
+  it("takes a key that a URI names by its ID alone", function()
+    local uri = ("'pkcs11:token=spec;id=%%31?module-path=%s&pin-value=%s'")
+      :format(hsm.softhsm, hsm.pin)
+    for id, more in ipairs({ " --generate-key P-256", "" }) do
+      local output, ok = createca("--hsm-caroot-id " .. id
+        .. " --hsm-key-label " .. uri .. more)
+      assert.is_true(ok, output)
+    end
+  end)
+
   it("makes a request, and takes the chain that comes back", function()
     local csr = token.directory .. "/ca.csr"
     local output, ok = createca("--hsm-caroot-id 7 --generate-key P-256"

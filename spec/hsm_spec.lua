@@ -31,6 +31,24 @@ describe("hsm", function()
                   sessions = 4, wait = 10, login = false }, token)
   end)
 
+  it("takes 0 for what was not said, as crypto11 does", function()
+    local token = assert(hsm.read(config(([[{ "Path": "%s", "Pin": "2324",
+      "SlotNumber": 0, "MaxSessions": 0, "PoolWaitTimeout": 0 }]])
+      :format(MODULE))))
+    assert.same({ module = MODULE, slot = 0, pin = "2324", login = true },
+                token)
+  end)
+
+  it("knows every profile that the engine knows", function()
+    local file = assert(io.open("engine/quirk.c"))
+    local source = file:read("a")
+    file:close()
+    for name in source:gmatch('%.name = "([^"]+)"') do
+      assert(hsm.read(config(('{"Path":"%s","TokenLabel":"x","Profile":"%s"}')
+        :format(MODULE, name))), name)
+    end
+  end)
+
   it("takes a folder with one module for it, and no braces", function()
     local token = assert(hsm.read(config(
       '"Path" : "/usr/lib/softhsm/",\n"TokenLabel": "fulcio",\n'
@@ -61,6 +79,22 @@ describe("hsm", function()
     { "two names of a token",
       '{"Path":"M","TokenLabel":"x","SlotNumber":1}',
       "give one of TokenLabel" },
+    { "more sessions than there can be",
+      '{"Path":"M","TokenLabel":"x","MaxSessions":1025}',
+      "MaxSessions must be a whole number, 0 to 1024" },
+    { "a time that is none",
+      '{"Path":"M","TokenLabel":"x","PoolWaitTimeout":-5}',
+      "PoolWaitTimeout must be a whole number" },
+    { "half a slot", '{"Path":"M","SlotNumber":0.5}',
+      "SlotNumber must be a whole number" },
+    { "a slot below all", '{"Path":"M","SlotNumber":-1}',
+      "SlotNumber must be a whole number" },
+    { "another user than the usual",
+      '{"Path":"M","TokenLabel":"x","UserType":2}',
+      "UserType must be a whole number, 0 to 1" },
+    { "an unknown profile, with the nearest name",
+      '{"Path":"M","TokenLabel":"x","Profile":"yubihsm"}',
+      'did you mean "yubihsm2"' },
     { "what is not JSON", "Path = x", "it is not JSON" },
     { "a list", "[1]", "unknown member" },
     { "a module that is not there, with one that is",
@@ -103,6 +137,10 @@ describe("hsm", function()
       .. MODULE .. "&pin-value=99")
     assert.same({ module = MODULE, label = "t", pin = "99" }, token)
     assert.same({ label = "k", id = "\1" }, name)
+    token = named("pkcs11:model=SoftHSM%20v2;manufacturer=SoftHSM%20project;"
+      .. "serial=12;id=1?module-path=" .. MODULE .. "&pin-value=9")
+    assert.same({ module = MODULE, serial = "12", pin = "9",
+      model = "SoftHSM v2", manufacturer = "SoftHSM project" }, token)
   end)
 
   for uri, what in pairs({
@@ -110,6 +148,13 @@ describe("hsm", function()
     ["pkcs11:token=t?module-path=" .. MODULE] = "names no key",
     ["pkcs11:object=k?module-path=/nowhere.so"] = "no such PKCS#11 module",
     ["pkcs11:object=%zz"] = "RFC 7512",
+    ["pkcs11:object=k;type=cert"] = "its type must be private",
+    ["pkcs11:object=k;library-description=x"] = "leave out library-",
+    ["pkcs11:object=k;library-manufacturer=x"] = "leave out library-",
+    ["pkcs11:object=k;library-version=2.1"] = "leave out library-",
+    ["pkcs11:object=k;slot-description=x"] = "leave out slot-",
+    ["pkcs11:object=k?pin-value=1&pin-source=file:/x"] =
+      "one of pin-value and pin-source",
   }) do
     it("refuses the URI " .. uri, function()
       local token, message = named(uri)

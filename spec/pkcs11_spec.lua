@@ -149,6 +149,27 @@ describe("pkcs11", function()
       ]]))
     end)
 
+    it("a maker or a model that is another's", function()
+      assert.equal("no_token no_token true", token:lua([[
+        local ours = { manufacturer = "SoftHSM project", model = "SoftHSM v2" }
+        io.write((select(3, open({ manufacturer = "Nobody" }))), " ",
+                 (select(3, open({ model = "x" }))), " ",
+                 tostring(open(ours) ~= nil))
+      ]]))
+    end)
+
+    it("to guess a PIN, and a slot that is not there by its number",
+       function()
+      assert.equal("it wants a PIN and none was given\non token in slot 77",
+        token:lua(([[
+          local _, message = engine.pkcs11.open({ module = %q,
+                                                  label = "spec" })
+          print(message:match("it wants.*"))
+          _, message = engine.pkcs11.open({ module = %q, slot = 77 })
+          print(message:match("on token in slot 77"))
+        ]]):format(hsm.softhsm, hsm.softhsm)))
+    end)
+
     it("an option nobody knows", function()
       assert.has_error(function() token:lua("open({ pim = 1 })") end)
     end)
@@ -156,6 +177,19 @@ describe("pkcs11", function()
     it("a profile nobody knows", function()
       assert.has_error(function() token:lua('open({ profile = "x" })') end)
     end)
+  end)
+
+  it("finds a slot by its ID, as crypto11 does, or by its position",
+     function()
+    token:add("other")
+    local listing = token:shell("softhsm2-util --show-slots")
+    local id = listing:match(".*Slot (%d+)\n.-Label: *other ")
+    assert.equal("true true", token:lua((([[
+      local listed = engine.pkcs11.open({ module = %q, slot = %s, pin = %q,
+                                          label = "other" })
+      local first = engine.pkcs11.open({ module = %q, slot = 0, pin = %q })
+      io.write(tostring(listed ~= nil), " ", tostring(first ~= nil))
+    ]]):format(hsm.softhsm, id, hsm.pin, hsm.softhsm, hsm.pin))))
   end)
 
   it("takes a PIN of more than 32 characters", function()
@@ -203,11 +237,12 @@ describe("pkcs11", function()
     local engine = require("fulcio.engine")
     assert.same({
       token = "my token", object = "key", id = "\1\2", slot_id = 3,
-      serial = "12", module_path = "/m.so", pin_source = "file:/p",
-      pin_value = "1;2",
+      serial = "12", module_path = "/m.so", pin_value = "1;2",
     }, engine.pkcs11.parse_uri("pkcs11:token=my%20token;object=key;"
       .. "id=%01%02;slot-id=3;serial=12?module-path=/m.so&"
-      .. "pin-source=file:/p&pin-value=1%3b2"))
+      .. "pin-value=1%3b2"))
+    assert.same({ object = "k", pin_source = "file:/p" },
+      engine.pkcs11.parse_uri("pkcs11:object=k?pin-source=file:/p"))
     for _, text in ipairs({ "", "pkcs11", "http://x", "pkcs11:id=%0",
                             "pkcs11:token=%zz", "pkcs11:unknown=1" }) do
       local uri, _, code = engine.pkcs11.parse_uri(text)

@@ -1,3 +1,4 @@
+local engine = require("fulcio.engine")
 local hsm = require("spec.hsm.token")
 
 -- Coroutines that sign until they are told that the trouble is over, and
@@ -42,7 +43,7 @@ local function wait_for(what, seconds)
 end
 local function settled()
   local _, _, code = token:ready()
-  return last > 32 or code == "bad_pin"
+  return last > 32 or code == "bad_pin" or code == "wrong_signature"
 end
 engine.server.spawn(function()
   wait_for(function() return good > 32 end, 20)
@@ -174,6 +175,20 @@ describe("signer", function()
     assert.equal("up", result.state)
   end)
 
+  it("hands out nothing of another key that took the key's name", function()
+    local tool = ("pkcs11-tool --module %s --login --pin %s"):format(
+      hsm.softhsm, hsm.pin)
+    local result = under_load(function(load)
+      token:shell(tool .. " --keypairgen --key-type EC:prime256v1 --label k"
+                  .. " --id 32")
+      token:shell(tool .. " --delete-object --type privkey --id 31")
+      load:wait_for("does not verify")
+    end)
+    assert.equal(0, result.last)
+    assert.truthy(result.codes:find("wrong_signature", 1, true))
+    assert.equal("down", result.state)
+  end)
+
   -- What a module may answer (PKCS#11 2.40 section 5.1), the call that
   -- answers it, how often, and whether a client may notice.
   local cases = {
@@ -303,6 +318,41 @@ describe("signer", function()
       end)
       engine.server.run()
     ]], { SHIM_SIGN_MS = "3000" }))
+  end)
+
+  it("says for how long a module has not come back", function()
+    token.module = hsm.shim
+    local fault = token.directory .. "/fault"
+    assert.equal("0.0 0.0, true 0.0", token:lua(([[
+      local token = assert(open({ sessions = 1 }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        assert(key:sign("x"))
+        io.write(("%%.1f %%.1f, "):format(token:still()))
+        local file = assert(io.open(%q, "w"))
+        file:write("C_Sign hang\n")
+        file:close()
+        engine.server.spawn(function() key:sign("x") end)
+        engine.server.sleep(0.3)
+        local signing, connecting = token:still()
+        io.write(tostring(signing > 0.2), (" %%.1f"):format(connecting))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]]):format(fault), { SHIM_FAULT = fault }))
+    assert(engine.system.write(fault, "C_OpenSession hang\n"))
+    assert.equal("0.0 true", token:lua([[
+      local token = assert(open({ sessions = 1, lazy = true }))
+      engine.server.spawn(function()
+        engine.server.sleep(0.3)
+        local signing, connecting = token:still()
+        io.write(("%.1f "):format(signing), tostring(connecting > 0.2))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]], { SHIM_FAULT = fault }))
   end)
 
   it("never hands out a signature that does not verify", function()

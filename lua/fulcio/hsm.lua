@@ -24,6 +24,17 @@ local kinds = {
 
 local NANOSECOND = 1e-9
 
+-- Whole numbers, and the largest of each. crypto11 takes 0 for "not said".
+local most = {
+  MaxSessions = 1024, PoolWaitTimeout = 3600 / NANOSECOND,
+  SlotNumber = 2 ^ 53, SlotId = 2 ^ 53, UserType = 1,
+}
+
+local profiles = {
+  "aws-cloudhsm", "azure-cloud-hsm", "luna", "yubihsm2", "nshield",
+  "gcp-kms", "nss", "tpm2", "kryoptic", "softhsm", "generic",
+}
+
 local function is_file(path)
   local found = engine.system.stat(path)
   return found ~= nil and found.kind == "file"
@@ -82,6 +93,35 @@ local function parse(text)
   return nil, "it is not JSON: " .. (message or "an object was expected")
 end
 
+local function check_numbers(values)
+  for name, limit in pairs(most) do
+    local value = values[name]
+    if value and not (value >= 0 and value <= limit and value % 1 == 0) then
+      return nil, ("%s must be a whole number, 0 to %.0f"):format(name, limit)
+    end
+  end
+  return true
+end
+
+local function check_profile(name)
+  if not name then return true end
+  for _, known in ipairs(profiles) do
+    if name == known then return true end
+  end
+  return nil, ("Profile: there is no %q%s"):format(name,
+    nearest.hint(name, profiles))
+end
+
+local function check_token(values)
+  local named = 0
+  for _, name in ipairs({ "TokenSerial", "TokenLabel", "SlotNumber",
+                          "SlotId" }) do
+    if values[name] ~= nil then named = named + 1 end
+  end
+  if named == 1 then return true end
+  return nil, "give one of TokenLabel, TokenSerial and SlotNumber"
+end
+
 local function check(values)
   local names = {}
   for name in pairs(kinds) do names[#names + 1] = name end
@@ -94,13 +134,15 @@ local function check(values)
     end
   end
   if not values.Path then return nil, "Path is missing: the module" end
-  local named = 0
-  for _, name in ipairs({ "TokenSerial", "TokenLabel", "SlotNumber",
-                          "SlotId" }) do
-    if values[name] ~= nil then named = named + 1 end
-  end
-  if named == 1 then return true end
-  return nil, "give one of TokenLabel, TokenSerial and SlotNumber"
+  local ok, message = check_numbers(values)
+  if ok then ok, message = check_profile(values.Profile) end
+  if not ok then return nil, message end
+  return check_token(values)
+end
+
+-- What crypto11 takes for "not said".
+local function said(value)
+  if value ~= 0 then return value end
 end
 
 local M = {}
@@ -117,12 +159,12 @@ function M.read(path)
   if not module then return nil, path .. ": " .. message end
   pin, message = pin_of(values.Pin, values.PinSource)
   if message then return nil, path .. ": " .. message end
-  local wait = values.PoolWaitTimeout
+  local wait = said(values.PoolWaitTimeout)
   return {
     module = module, init = values.Init, label = values.TokenLabel,
     serial = values.TokenSerial, slot = values.SlotNumber,
     slot_id = values.SlotId, pin = pin, profile = values.Profile,
-    sessions = values.MaxSessions, wait = wait and wait * NANOSECOND,
+    sessions = said(values.MaxSessions), wait = wait and wait * NANOSECOND,
     login = not values.LoginNotSupported,
   }
 end
@@ -141,7 +183,8 @@ function M.read_uri(text)
   if message then return nil, message end
   return {
     module = module, label = uri.token, serial = uri.serial,
-    slot_id = uri.slot_id, pin = pin,
+    slot_id = uri.slot_id, pin = pin, manufacturer = uri.manufacturer,
+    model = uri.model,
   }, { label = uri.object, id = uri.id }
 end
 

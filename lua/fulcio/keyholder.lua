@@ -4,6 +4,9 @@
 local engine = require("fulcio.engine")
 local hsm = require("fulcio.hsm")
 
+-- Fulcio's, for what a URI names by its ID alone.
+local LABEL = "PKCS11CA"
+
 -- token ------------------------------------------------------------------
 
 local Token = {}
@@ -55,10 +58,10 @@ local function generate(token, settings, name)
   if settings.generate_key == "" then return true end
   if token:key(name) then
     return nil, ('there is a key "%s" in the token already: leave out'
-                 .. " --generate-key to use it"):format(name.label or "")
+                 .. " --generate-key to use it"):format(name.label or name.id)
   end
   return token:generate({ algorithm = settings.generate_key,
-    label = name.label, id = name.id or settings.hsm_caroot_id })
+    label = name.label or LABEL, id = name.id or settings.hsm_caroot_id })
 end
 
 local function open_token(settings)
@@ -78,7 +81,7 @@ local function open_token(settings)
   if ok then key, message = token:key(name) end
   if not key then return nil, message end
   return setmetatable({
-    token = token, key = key, keeps = keeps, label = name.label,
+    token = token, key = key, keeps = keeps, label = name.label or LABEL,
     id = settings.hsm_caroot_id,
   }, Token)
 end

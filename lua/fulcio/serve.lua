@@ -86,7 +86,10 @@ function M.run(arguments)
   warn(settings)
   ok, wrong = engine.server.supervise({
     roles = roles(world, open),
-    on_ready = function() engine.system.notify("READY=1") end,
+    on_ready = function()
+      world.begun = true
+      engine.system.notify("READY=1")
+    end,
     on_reload = function() world.watch:look(true) end,
     on_tick = function() world.watch:look(false) end,
   })

@@ -160,7 +160,7 @@ function M.run(world, listeners)
   -- Requests leave garbage, the rest stays. What is young is collected while
   -- the processor's cache still has it.
   collectgarbage("generational")
-  world.ca:start()
+  world.ca:start(world.begun)
   confine(world.options)
   local context = M.context(world)
   serve(context, listeners.http, { tls = world.tls.http })

@@ -99,30 +99,30 @@ describe("ca.pkcs11", function()
     return found
   end
 
-  for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
-    it("issues with a " .. algorithm .. " key in the token", function()
-      local root = createca({ "--generate-key", algorithm,
-                              "--hsm-caroot-id", "99" })
-      serve()
-      verified(certificate(), root)
-      assert.equal(200, program.get(urls.http .. "/healthz").status)
-    end)
+  local function served()
+    local other = hsm.new()
+    other:serve()
+    return other
   end
 
-  for name, make in pairs({ ["NSS softokn"] = hsm.nss,
+  for name, make in pairs({ SoftHSM = hsm.new, ["a remote SoftHSM"] = served,
+                            ["NSS softokn"] = hsm.nss,
                             Kryoptic = hsm.kryoptic, ["a TPM"] = hsm.tpm }) do
-    it("issues with a key in " .. name, function()
-      local other, why = make()
-      if not other then pending(why) end
-      os.execute(("cp -r %s/policies %s"):format(token.directory,
-                                                  other.directory))
-      os.execute("rm -rf " .. token.directory)
-      token = other
-      local root = createca({ "--generate-key", "P-384",
-                              "--hsm-caroot-id", "99" })
-      serve()
-      for _ = 1, 4 do verified(certificate(), root) end
-    end)
+    for _, algorithm in ipairs({ "P-256", "P-384", "RSA-2048" }) do
+      it(("issues with a key of %s in %s"):format(algorithm, name), function()
+        local other, why = make()
+        if not other then pending(why) end
+        os.execute(("cp -r %s/policies %s"):format(token.directory,
+                                                    other.directory))
+        token:remove()
+        token = other
+        local root = createca({ "--generate-key", algorithm,
+                                "--hsm-caroot-id", "99" })
+        serve()
+        for _ = 1, 4 do verified(certificate(), root) end
+        assert.equal(200, program.get(urls.http .. "/healthz").status)
+      end)
+    end
   end
 
   it("issues through a remote token, and again after it was gone",
@@ -143,18 +143,60 @@ describe("ca.pkcs11", function()
     assert.truthy(tonumber(answer.headers["retry-after"]))
     assert.truthy(answer.body:find("error communicating with CA backend",
                                    1, true))
-    -- Each of the workers has to find out.
-    assert.is_truthy(program.wait(function()
+    -- Each worker knows when it has been asked.
+    assert.is_true(program.wait(function()
+      certificate()
       return program.get(urls.http .. "/healthz").status == 503
-        and program.get(urls.metrics).body:find("\nfulcio_ca_up 0\n")
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 0\n") ~= nil
     end))
     token:serve()
     verified(program.wait(function()
       local response = certificate()
       return response.status == 200 and response
     end), root)
-    assert.equal(200, program.get(urls.http .. "/healthz").status)
-    assert.matches("\nfulcio_ca_up 1\n", program.get(urls.metrics).body)
+    assert.is_true(program.wait(function()
+      return program.get(urls.http .. "/healthz").status == 200
+        and program.get(urls.metrics).body:find("\nfulcio_ca_up 1\n") ~= nil
+    end))
+  end)
+
+  it("replaces a worker whose module hangs", function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    token.module = os.getenv("PWD") .. "/" .. hsm.shim
+    token.environment.SHIM_FAULT = token.directory .. "/fault"
+    serve({ "--hsm-caroot-id", "99", "--workers", "1" })
+    local worker = server:children()
+    verified(certificate(), root)
+    assert(engine.system.write(token.environment.SHIM_FAULT,
+                               "C_Sign hang\n"))
+    assert.equal(503, certificate().status)
+    server:wait_for("module hangs")
+    os.remove(token.environment.SHIM_FAULT)
+    program.wait(function() return certificate().status == 200 end)
+    verified(certificate(), root)
+    assert.not_same(worker, server:children())
+  end)
+
+  it("is not ready while its HSM signs wrongly, then again by itself",
+     function()
+    local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
+                            "99" })
+    token.module = os.getenv("PWD") .. "/" .. hsm.shim
+    token.environment.SHIM_FAULT = token.directory .. "/fault"
+    serve({ "--hsm-caroot-id", "99", "--workers", "1",
+            "--verify-signatures", "all" })
+    local function health()
+      return program.get(urls.http .. "/healthz").status
+    end
+    verified(certificate(), root)
+    assert.equal(200, health())
+    assert(engine.system.write(token.environment.SHIM_FAULT, "C_Sign lie\n"))
+    assert.equal(500, certificate().status)
+    assert.equal(503, health())
+    os.remove(token.environment.SHIM_FAULT)
+    assert.is_true(program.wait(function() return health() == 200 end))
+    verified(certificate(), root)
   end)
 
   it("climbs from its certificate to the root that the token keeps too",

@@ -7,7 +7,9 @@
 **   SHIM_SIGN_MS   how long a signature takes
 **   SHIM_SESSIONS  most sessions that may be open
 **   SHIM_FAULT     a file; while it exists its lines decide: "FUNCTION CKR
-**                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3"
+**                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3";
+**                  CKR "hang": it never returns; "lie": C_Sign's result is
+**                  wrong
 **   SHIM_LIE       from this signature on (1: the first) all are wrong
 **   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line
 */
@@ -83,6 +85,8 @@ static void note(const char *what) {
 /* How often each line of the fault file has struck. */
 static unsigned strikes[16];
 
+#define LIE (CKR_VENDOR_DEFINED | 1UL)
+
 /* The CKR that the fault file wants from a function now, else CKR_OK. */
 static CK_RV fault(const char *function) {
   const char *path = setting("SHIM_FAULT", NULL);
@@ -95,14 +99,15 @@ static CK_RV fault(const char *function) {
   char name[64];
   char line[128];
   for (unsigned i = 0; i < 16 && fgets(line, sizeof line, file); i++) {
-    unsigned long code = 0;
+    char code[16];
     unsigned times = 0;
-    int items = sscanf(line, "%63s %li %u", name, (long *)&code, &times);
+    int items = sscanf(line, "%63s %15s %u", name, code, &times);
     if (items < 2 || strcmp(name, function) != 0) continue;
     if (items == 3 && strikes[i] >= times) continue;
     strikes[i]++;
-    result = code;
+    result = strcmp(code, "lie") == 0 ? LIE : strtoul(code, NULL, 0);
     note("fault\n");
+    while (strcmp(code, "hang") == 0) pause();
     break;
   }
   fclose(file);
@@ -263,7 +268,8 @@ static CK_RV shim_Sign(CK_SESSION_HANDLE session, unsigned char *data,
                        unsigned long size, unsigned char *signature,
                        unsigned long *signature_size) {
   CK_RV rv = fault("C_Sign");
-  if (rv != CKR_OK) return rv;
+  bool lies = rv == LIE;
+  if (rv != CKR_OK && !lies) return rv;
   if (signature != NULL) {
     long ms = strtol(setting("SHIM_SIGN_MS", "0"), NULL, 10);
     struct timespec wait = {ms / 1000, ms % 1000 * 1000000};
@@ -273,7 +279,8 @@ static CK_RV shim_Sign(CK_SESSION_HANDLE session, unsigned char *data,
   rv = real->C_Sign(session, data, size, signature, signature_size);
   static unsigned long made;
   unsigned long lie = strtoul(setting("SHIM_LIE", "0"), NULL, 10);
-  if (rv == CKR_OK && signature != NULL && lie != 0 && ++made >= lie)
+  if (lie != 0 && signature != NULL && ++made >= lie) lies = true;
+  if (rv == CKR_OK && signature != NULL && lies)
     signature[*signature_size / 2] ^= 1;
   return rv;
 }

@@ -7,6 +7,7 @@
 local chain = require("fulcio.ca.chain")
 local engine = require("fulcio.engine")
 local hsm = require("fulcio.hsm")
+local log = require("fulcio.log")
 local shelf = require("fulcio.shelf")
 
 local Hsm = {}
@@ -102,12 +103,16 @@ local function prove(options, settings, name)
 end
 
 -- A worker that begins waits so many seconds for its HSM, then answers
--- that it is away.
-local PATIENCE = 3
+-- that it is away; one that takes another's place answers sooner.
+local PATIENCE, PATIENCE_AGAIN = 3, 0.5
+
+-- A module that has not come back for so long, in seconds, hangs: of a
+-- signature, or of a connection, which vendors try for long.
+local HANGS, CONNECTION_HANGS = 10, 60
 
 -- Waits until it is there, or is known not to come.
-local function await(token)
-  local last = engine.system.monotonic() + PATIENCE
+local function await(token, seconds)
+  local last = engine.system.monotonic() + seconds
   repeat
     local ok, _, code = token:ready()
     if ok or code == "bad_pin" or code == "pin_locked" then return end
@@ -115,14 +120,48 @@ local function await(token)
   until engine.system.monotonic() > last
 end
 
---- Logs in, in a worker: beside the loop, for an HSM may hang.
-function Hsm:start()
+-- Threads that hang in a module cannot be ended, their process can: the
+-- supervisor puts another in its place.
+local function leave_if_it_hangs(token)
+  local signing, connecting = token:still()
+  if signing > HANGS or connecting > CONNECTION_HANGS then
+    log.error("the HSM's module hangs: this worker ends, for another one", {
+      signing = signing, connecting = connecting })
+    engine.server.stop()
+  end
+end
+
+-- A token heals by itself of these.
+local passing = { hsm_gone = true, hsm_busy = true, bad_pin = true,
+                  pin_locked = true }
+
+-- Who is not ready may be asked for nothing any more, and would never learn
+-- that its key is back.
+local function try_again(token, key)
+  local ok, _, code = token:ready()
+  if not ok and not passing[code] then
+    key:sign("fulcio probe " .. engine.system.now())
+  end
+end
+
+local function look_after(token, key)
+  while not engine.server.stopping() do
+    engine.server.sleep(1)
+    leave_if_it_hangs(token)
+    try_again(token, key)
+  end
+end
+
+--- Logs in, in a worker: beside the loop, for an HSM may hang. `again`: in
+--- the place of one that ended.
+function Hsm:start(again)
   local settings, name = self.settings, self.name
   settings.lazy, settings.lock = true, self.lock
   self.token = assert(engine.pkcs11.open(settings))
   self.key = assert(self.token:key({ label = name.label, id = name.id,
                                      public = self.chain[1]:pkey() }))
-  await(self.token)
+  await(self.token, again and PATIENCE_AGAIN or PATIENCE)
+  engine.server.spawn(function() look_after(self.token, self.key) end)
 end
 
 --- Signs a TBSCertificate: DER; nil, message, code.
