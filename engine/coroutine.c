@@ -18,7 +18,6 @@ typedef struct Task {
   struct Signal *signal; /* whose list that is */
   int arguments;         /* of the resume that is due */
   bool suspended;        /* by us, not by coroutine.yield */
-  bool ours;             /* no Lua code knows it when it has ended */
   double busy;           /* seconds that it ran */
 } Task;
 
@@ -53,7 +52,7 @@ static void task_end(Task *task, int status) {
   lua_State *co = task->co;
   event_del(&task->timer);
   if (task->done != NULL) task->done(task->context, co, status, task->busy);
-  if (task->ours && status == LUA_OK && tasks.resting_count < RESTING) {
+  if (status == LUA_OK && tasks.resting_count < RESTING) {
     lua_settop(co, 0);
     task->next = tasks.resting;
     tasks.resting = task;
@@ -150,6 +149,16 @@ static Task *task_new(lua_State *L) {
   return task;
 }
 
+/* One that rests, or a new one. Who keeps a coroutine that has ended may
+** find it running again. */
+static Task *task_take(lua_State *L) {
+  Task *task = tasks.resting;
+  if (task == NULL) return task_new(L);
+  tasks.resting = task->next;
+  tasks.resting_count--;
+  return task;
+}
+
 /* Gives it the function below `arguments` values on top of L's stack. */
 static void task_begin(Task *task, lua_State *L, int arguments, LoopDone done,
                        void *context) {
@@ -164,15 +173,8 @@ static void task_begin(Task *task, lua_State *L, int arguments, LoopDone done,
 }
 
 void loop_spawn(lua_State *L, int arguments, LoopDone done, void *context) {
-  Task *task = tasks.resting;
-  if (task != NULL) {
-    tasks.resting = task->next;
-    tasks.resting_count--;
-  } else {
-    task = task_new(L);
-  }
+  Task *task = task_take(L);
   task_begin(task, L, arguments, done, context);
-  task->ours = true;
   loop_resume(task->co, arguments);
 }
 
@@ -201,7 +203,7 @@ static int server_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (!lua_isnil(L, 2)) luaL_checktype(L, 2, LUA_TFUNCTION);
-  Task *task = task_new(L);
+  Task *task = task_take(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, task->co);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 2);

@@ -1155,6 +1155,10 @@ function signal:wake() end
 --- coroutines left where they are.
 function engine.server.run() end
 
+--- What is written to io.stdout and io.stderr leaves, from now on, at the
+--- end of each of the loop's turns, or when it is flushed.
+function engine.server.gather() end
+
 --- Asks this process's loop to drain and end.
 function engine.server.stop() end
 

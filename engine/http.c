@@ -9,6 +9,7 @@
 #define EXCHANGE_TYPE "fulcio.http.exchange"
 #define CLIENT_TYPE "fulcio.http.client"
 #define MAX_HOST_CONNECTIONS 64L
+#define MAX_KEPT 128L /* connections, of all hosts */
 
 /* Registry keys: their addresses. */
 static const char blocking_key = 0, loop_key = 0;
@@ -147,6 +148,9 @@ static HttpClient *http_client(lua_State *L, const void *key) {
   if (client->multi == NULL) luaL_error(L, "not enough memory");
   curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
                     MAX_HOST_CONNECTIONS);
+  /* libcurl would keep four for each exchange under way, often fewer than
+  ** come again in a moment. */
+  curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, MAX_KEPT);
   return client;
 }
 

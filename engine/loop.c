@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define HOOKS 4
+#define GATHERED 32768 /* bytes of a standard stream */
 
 static struct {
   struct event_base *base;
@@ -126,7 +127,17 @@ static void loop_signalled(evutil_socket_t fd, short what, void *context) {
     if (loop.master == 0 || (pid_t)info.ssi_pid == loop.master) loop_stop();
 }
 
-/* What Lua has written to buffers of its own. */
+/* server.gather() */
+static int server_gather(lua_State *L) {
+  static char output[GATHERED], errors[GATHERED];
+  (void)L;
+  fflush(stdout);
+  /* With no buffer given, an unbuffered stream would go on with one byte. */
+  setvbuf(stdout, output, _IOFBF, sizeof output);
+  setvbuf(stderr, errors, _IOFBF, sizeof errors);
+  return 0;
+}
+
 static void flush_streams(void) {
   if (__fpending(stdout) > 0) fflush(stdout);
   if (__fpending(stderr) > 0) fflush(stderr);
@@ -185,6 +196,7 @@ static int server_stopping(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
+  {"gather", server_gather},
   {"run", server_run},
   {"stop", server_stop},
   {"stopping", server_stopping},

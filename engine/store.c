@@ -10,6 +10,9 @@
 #define STORE_TYPE "fulcio.store"
 /* A restarted process waits this long for the one that is ending. */
 #define LOCK_WAIT_MS 2000
+/* Pages of 4 KiB after which the write-ahead log goes into the file: what is
+** written again and again meanwhile goes there once. */
+#define WAL_PAGES "4000"
 /* Statements kept prepared; more than this are prepared each time. */
 #define MAX_PREPARED 64
 
@@ -231,6 +234,7 @@ static int store_setup(sqlite3 *db) {
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=" WAL_PAGES,
     "PRAGMA trusted_schema=OFF",
     "BEGIN EXCLUSIVE", /* takes the lock, and keeps it */
     "SELECT count(*) FROM sqlite_schema",

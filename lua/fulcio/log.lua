@@ -11,7 +11,6 @@ local has, members_of = engine.bytes.has, engine.bytes.json_members
 local json_text = engine.bytes.json
 
 local LIMIT = 256
-local BUFFER = 65536
 local HIDDEN = '"(not logged)"'
 
 local secret_names = {
@@ -193,7 +192,7 @@ end
 --- In a process that runs the engine's loop: lines leave together at the
 --- end of each of its turns, errors at once.
 function M.gather()
-  if not stream:setvbuf("full", BUFFER) then return end
+  engine.server.gather()
   write = function(text) stream:write(text) end
   flush = function() stream:flush() end
 end
