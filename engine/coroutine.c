@@ -64,16 +64,18 @@ static void task_end(Task *task, int status) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, co);
 }
 
-static void task_step(Task *task) {
+/* `from`: the coroutine that this happens in; NULL: none. */
+static void task_step_from(Task *task, lua_State *from) {
   int results = 0;
   int arguments = task->arguments;
+  bool within = tasks.lua_runs;
   task->arguments = 0;
   task->suspended = false;
   tasks.lua_runs = true;
   double start = loop_clock();
-  int status = lua_resume(task->co, NULL, arguments, &results);
+  int status = lua_resume(task->co, from, arguments, &results);
   task->busy += loop_clock() - start;
-  tasks.lua_runs = false;
+  tasks.lua_runs = within;
   if (status == LUA_YIELD && task->suspended) return;
   if (status == LUA_YIELD) {
     lua_settop(task->co, 0);
@@ -83,6 +85,10 @@ static void task_step(Task *task) {
     status = LUA_ERRRUN;
   }
   task_end(task, status);
+}
+
+static void task_step(Task *task) {
+  task_step_from(task, NULL);
 }
 
 /* Runs what was ready when the turn began; what these make ready is next. */
@@ -198,8 +204,7 @@ static void spawned_done(void *context, lua_State *co, int status,
   loop_fail();
 }
 
-/* server.spawn(run [, on_error]) */
-static int server_spawn(lua_State *L) {
+static Task *spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (!lua_isnil(L, 2)) luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -209,7 +214,20 @@ static int server_spawn(lua_State *L) {
   lua_setiuservalue(L, -2, 2);
   lua_pushvalue(L, 1);
   task_begin(task, L, 0, spawned_done, NULL);
-  task_ready(task);
+  return task;
+}
+
+/* server.spawn(run [, on_error]) */
+static int server_spawn(lua_State *L) {
+  task_ready(spawn(L));
+  return 0;
+}
+
+/* server.begin(run [, on_error]) */
+static int server_begin(lua_State *L) {
+  if (!loop_owns(L))
+    return luaL_error(L, "server.begin outside a coroutine of the server");
+  task_step_from(spawn(L), L);
   return 0;
 }
 
@@ -301,6 +319,7 @@ void coroutine_register(lua_State *L) {
     {NULL, NULL},
   };
   static const luaL_Reg functions[] = {
+    {"begin", server_begin},
     {"spawn", server_spawn},
     {"sleep", server_sleep},
     {"signal", server_signal},

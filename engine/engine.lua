@@ -1130,6 +1130,12 @@ function tls:reload() end
 ---@param on_error? fun(trace: string)
 function engine.server.spawn(run, on_error) end
 
+--- As `spawn`, but runs it at once, until it first waits for something.
+--- Only in a coroutine of the server.
+---@param run fun()
+---@param on_error? fun(trace: string)
+function engine.server.begin(run, on_error) end
+
 --- Sleeps, in a coroutine of ours; blocks elsewhere.
 ---@param seconds number
 function engine.server.sleep(seconds) end

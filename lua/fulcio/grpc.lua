@@ -116,7 +116,7 @@ local function before_deadline(seconds, call)
   local done = engine.server.signal()
   local result
   local id = log.current()
-  engine.server.spawn(function()
+  engine.server.begin(function()
     log.begin(id)
     result = call()
     log.begin(nil)
