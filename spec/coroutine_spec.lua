@@ -55,6 +55,51 @@ describe("coroutine", function()
     assert.error_matches(server.run, "lost\nstack traceback:")
   end)
 
+  it("run at once when they are begun, until they first wait", function()
+    local order = {}
+    on_loop(function()
+      server.begin(function()
+        order[#order + 1] = "begun"
+        server.sleep(0)
+        order[#order + 1] = "went on"
+      end)
+      order[#order + 1] = "after"
+      local trace
+      server.begin(function() error("lost") end,
+                   function(text) trace = text end)
+      assert.matches("lost", trace)
+      server.sleep(0.01)
+    end)
+    assert.same({ "begun", "after", "went on" }, order)
+    assert.error_matches(function() server.begin(print) end,
+                         "outside a coroutine")
+  end)
+
+  it("say what they write in one piece at the end of a turn", function()
+    local program = [[
+      local server = require("fulcio.engine").server
+      server.spawn(function()
+        server.gather()
+        io.stderr:write("a", "b")
+        io.stdout:write("c", "d")
+        os.execute("printf early >&2")
+        server.sleep(0)
+        os.execute("printf late >&2")
+        server.stop()
+      end)
+      server.run()]]
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(program)
+    file:close()
+    local pipe = assert(io.popen(("%s/fulcio run %s 2>&1"):format(
+      os.getenv("BUILD") or "build", path)))
+    local output = pipe:read("a")
+    pipe:close()
+    os.remove(path)
+    assert.equal("earlycdablate", output)
+  end)
+
   it("tell their own on_error", function()
     local trace
     on_loop(function()
