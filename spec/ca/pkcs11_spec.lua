@@ -294,9 +294,13 @@ describe("ca.pkcs11", function()
     end)
 
     it("without its configuration", function()
-      local output = refused({ "--hsm-caroot-id", "99",
-                               "--pkcs11-config-path", "/nowhere" })
-      assert.truthy(output:find("/nowhere", 1, true))
+      local status, output = program.run({
+        "serve", "--ca", "pkcs11ca", "--hsm-caroot-id", "99",
+        "--pkcs11-config-path", "/nowhere", "--development",
+        "--data-dir", token.directory .. "/data", "--host", "127.0.0.1",
+      }, token.environment)
+      assert.equal(1, status, output)
+      assert.truthy(output:find("/nowhere: No such file", 1, true), output)
     end)
   end)
 end)
