@@ -196,11 +196,8 @@ static int server_stopping(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  {"gather", server_gather},
-  {"run", server_run},
-  {"stop", server_stop},
-  {"stopping", server_stopping},
-  {NULL, NULL},
+  {"gather", server_gather},     {"run", server_run}, {"stop", server_stop},
+  {"stopping", server_stopping}, {NULL, NULL},
 };
 
 void loop_register(lua_State *L) {

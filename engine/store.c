@@ -12,7 +12,7 @@
 #define LOCK_WAIT_MS 2000
 /* Pages of 4 KiB after which the write-ahead log goes into the file: what is
 ** written again and again meanwhile goes there once. */
-#define WAL_PAGES "4000"
+#define WAL_PAGES 4000
 /* Statements kept prepared; more than this are prepared each time. */
 #define MAX_PREPARED 64
 
@@ -234,7 +234,6 @@ static int store_setup(sqlite3 *db) {
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA wal_autocheckpoint=" WAL_PAGES,
     "PRAGMA trusted_schema=OFF",
     "BEGIN EXCLUSIVE", /* takes the lock, and keeps it */
     "SELECT count(*) FROM sqlite_schema",
@@ -244,7 +243,7 @@ static int store_setup(sqlite3 *db) {
     int status = sqlite3_exec(db, steps[i], NULL, NULL, NULL);
     if (status != SQLITE_OK) return status;
   }
-  return SQLITE_OK;
+  return sqlite3_wal_autocheckpoint(db, WAL_PAGES);
 }
 
 /* store.open(file) --> store | nil, message, code */

@@ -128,14 +128,13 @@ static char *put_value(lua_State *L, int at, char *out, size_t room,
       if (out != NULL) *out++ = '"';
       return out;
     case LUA_TBOOLEAN:
-      strcpy(out, lua_toboolean(L, at) ? "true" : "false");
-      return out + strlen(out);
+      return out + snprintf(out, room, lua_toboolean(L, at) ? "true" : "false");
     case LUA_TNUMBER: {
       lua_Number number = lua_tonumber(L, at);
       if (!(number > -1e15 && number < 1e15) ||
           number != (lua_Number)(int64_t)number)
         return NULL;
-      return out + sprintf(out, "%.0f", number);
+      return out + snprintf(out, room, "%.0f", number);
     }
     default: return NULL;
   }
@@ -153,7 +152,7 @@ static int count_fields(lua_State *L, int at) {
 
 /* bytes.json_members(fields, names, limit) --> text | nil */
 int text_json_members(lua_State *L) {
-  enum { LEAST = 32 }; /* for what is no string, and around a name */
+  const size_t least = 64; /* for what is no string, and around a name */
   char bytes[4096], *out = bytes, *end = bytes + sizeof bytes;
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -164,7 +163,7 @@ int text_json_members(lua_State *L) {
     Slice name;
     lua_rawgeti(L, 2, i);
     name.data = (const unsigned char *)luaL_checklstring(L, -1, &name.size);
-    good = name.size + LEAST * 2 < (size_t)(end - out) &&
+    good = name.size + least < (size_t)(end - out) &&
       engine_plain(name.data, name.size) == name.size;
     if (!good) break;
     *out++ = ',';
