@@ -138,6 +138,7 @@ static int server_gather(lua_State *L) {
   return 0;
 }
 
+/* What was gathered in this turn, by us or by a library. */
 static void flush_streams(void) {
   if (__fpending(stdout) > 0) fflush(stdout);
   if (__fpending(stderr) > 0) fflush(stderr);

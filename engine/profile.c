@@ -137,7 +137,6 @@ static bool is_reserved(Slice oid) {
 
 /* What the profile says of one extension. */
 typedef struct Custom {
-  const char *dots;
   Slice oid, value, text; /* data NULL: not there */
   bool critical;
 } Custom;
@@ -173,7 +172,6 @@ static void read_custom(lua_State *L, Custom *custom) {
   if (custom->oid.data == NULL) luaL_error(L, "an extension has an oid");
   if (custom->value.data == NULL && custom->text.data == NULL)
     luaL_error(L, "an extension has a value or a text");
-  custom->dots = (const char *)custom->oid.data;
 }
 
 /* The same as an Extension. */
@@ -182,20 +180,18 @@ static int put_custom(lua_State *L, DerWriter *writer, uint64_t *seen) {
   Custom custom = {0};
   size_t mark = der_mark(writer);
   read_custom(L, &custom);
+  const char *dots = (const char *)custom.oid.data;
   Slice oid = {bytes, oid_encode(custom.oid, bytes)};
   if (oid.size == 0)
-    return engine_fail(L, "bad_draft", "extension %.64s: not an OID",
-                       custom.dots);
+    return engine_fail(L, "bad_draft", "extension %.64s: not an OID", dots);
   if (is_reserved(oid) || extension_repeats(der_written(writer), oid, seen))
-    return engine_fail(L, "bad_draft", "extension %s: there already",
-                       custom.dots);
+    return engine_fail(L, "bad_draft", "extension %s: there already", dots);
   if (custom.value.data != NULL)
     der_put(L, writer, custom.value);
   else if (engine_is_utf8(custom.text))
     der_put_value(L, writer, DER_UTF8_STRING, custom.text);
   else
-    return engine_fail(L, "bad_utf8", "extension %s: text is not UTF-8",
-                       custom.dots);
+    return engine_fail(L, "bad_utf8", "extension %s: text is not UTF-8", dots);
   wrap_extension(L, writer, oid, custom.critical, mark);
   return 0;
 }
