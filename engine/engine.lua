@@ -1077,6 +1077,33 @@ function engine.server.supervise(options) end
 ---@param options? fulcio.limits
 function engine.server.http(listener, handler, options) end
 
+--- Answers questions on a unix socket in this process, of our own uid only.
+--- `handler` runs in its own coroutine for each; what it returns is the
+--- answer. An error in it is answered with no bytes and told to `on_error`.
+---@param listener fulcio.listener
+---@param handler fun(question: string): string
+---@param on_error? fun(trace: string)
+function engine.server.answer(listener, handler, on_error) end
+
+--- Questions to who answers on a unix socket, many at once. It connects when
+--- first asked, and again when the other end had gone. Same machine, same
+--- program.
+---@class fulcio.dialog
+local Dialog = {}
+
+---@param path string
+---@return fulcio.dialog
+function engine.server.dialog(path) end
+
+--- Asks, in a coroutine of the loop, and waits for the answer. Both are at
+--- most 1 MiB.
+---@param question string
+---@param seconds number
+---@return string|nil
+---@return string? message
+---@return string? code "unavailable" "timeout" "too_long"
+function Dialog:ask(question, seconds) end
+
 ---@class fulcio.request
 ---@field method string
 ---@field path string without the query, not decoded

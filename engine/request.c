@@ -1,5 +1,5 @@
 /* Requests: queued, run in a coroutine each, answered. */
-#include "server.h"
+#include "dialog.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -341,6 +341,7 @@ static void queue_run(evutil_socket_t fd, short what, void *context) {
     queue_measure();
     request_start(request);
     held_look();
+    dialogs_look();
   }
   queue.rested = loop_clock();
   if (queue.first != NULL) queue_arm();

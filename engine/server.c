@@ -1,5 +1,5 @@
 /* engine.server: the table of all its parts, and server.http. */
-#include "server.h"
+#include "dialog.h"
 
 #include <stdlib.h>
 
@@ -96,5 +96,7 @@ int engine_open_server(lua_State *L) {
   shared_register(L);
   workers_register(L);
   tls_register(L);
+  dialog_ask_register(L);
+  dialog_answer_register(L);
   return 1;
 }

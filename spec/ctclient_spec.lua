@@ -2,6 +2,7 @@ local authority = require("spec.authority")
 local cjson = require("cjson")
 local ctclient = require("fulcio.ctclient")
 local engine = require("fulcio.engine")
+local inside = require("fulcio.ctlog.inside")
 local process = require("spec.process")
 local refusal = require("fulcio.refusal")
 
@@ -9,13 +10,13 @@ local base64, sct, server = engine.bytes.base64, engine.sct, engine.server
 
 describe("ctclient", function()
   local base = "http://log.example"
-  local ca, key, der, directory, seen, answers
+  local ca, key, der, tbs, directory, seen, answers
 
   -- What an honest log promises for `der`; `change` may spoil it.
   local function promise(change)
     local now = engine.system.now_ms()
     local about = { timestamp_ms = now, kind = "precert", extensions = "",
-      tbs = engine.x509.skim(der).defanged,
+      tbs = tbs,
       issuer_key_hash = engine.bytes.sha256(ca.root:pkey():spki()) }
     if change and change.leaf then change.leaf(about) end
     local value = {
@@ -31,6 +32,7 @@ describe("ctclient", function()
     ca = authority.new()
     key = engine.pkey.generate("P-256")
     der = ca:precertificate()
+    tbs = engine.x509.skim(der).defanged
     directory = process.directory()
   end)
 
@@ -65,7 +67,9 @@ describe("ctclient", function()
 
   local function submit(log)
     log = log or client()
-    return on_loop(function() return log:submit(der, ca.chain, "precert") end)
+    return on_loop(function()
+      return log:submit(der, ca.chain, "precert", tbs)
+    end)
   end
 
   local function refused(code, log)
@@ -78,7 +82,7 @@ describe("ctclient", function()
   end
 
   it("submits as Fulcio does and returns the SCT", function()
-    local bytes, answer = submit(client({ origin = "other.example/2026" }))
+    local bytes, read = submit(client({ origin = "other.example/2026" }))
     local request, expected = seen[1], cjson.decode(answers[1].body)
     assert.equal("POST", request.method)
     assert.equal("/ct/v1/add-pre-chain", request.path)
@@ -86,7 +90,8 @@ describe("ctclient", function()
     assert.equal("other.example", request.headers.host)
     assert.same({ chain = { base64(der), base64(ca.root.der) } },
       cjson.decode(request.body))
-    assert.same(expected, answer)
+    assert.same({ expected.id, expected.signature },
+      { base64(read.log_id), base64(read.signature) })
     local parsed = sct.parse(bytes)
     assert.equal(0, parsed.version)
     assert.equal(expected.timestamp, parsed.timestamp_ms)
@@ -274,7 +279,88 @@ describe("ctclient", function()
     program:wait_for("open")
     local log = assert(ctclient.new({ unix = path,
                                       public_key = key:pem() }))
-    assert(log:submit(der, ca.chain, "precert"))
+    assert(log:submit(der, ca.chain, "precert", tbs))
+  end)
+
+  describe("in a dialog", function()
+    local questions, replies
+
+    -- Submits to a log that says `replies` in turn.
+    local function submit_inside(log)
+      questions = {}
+      local listener = assert(server.listen({ unix = directory .. "/inside" }))
+      log = log or client({ dialog = directory .. "/inside" })
+      server.answer(listener, function(question)
+        questions[#questions + 1] = question
+        local reply = replies[#questions] or replies[#replies]
+        return type(reply) == "function" and reply() or reply
+      end)
+      return on_loop(function()
+        return log:submit(der, ca.chain, "precert", tbs)
+      end)
+    end
+
+    -- An honest log's answer; `change` is signed too.
+    local function logged(change)
+      local about = { timestamp_ms = engine.system.now_ms(),
+        kind = "precert", tbs = tbs,
+        issuer_key_hash = engine.bytes.sha256(ca.root:pkey():spki()) }
+      for name, value in pairs(change or {}) do about[name] = value end
+      return inside.logged({ timestamp = about.timestamp_ms,
+        signature = assert(sct.sign(sct.leaf(about), key)) })
+    end
+
+    it("names the chain, and sends it when the log does not know it",
+    function()
+      replies = { inside.refusal(404, "unknown chain"), logged() }
+      local bytes, read = submit_inside()
+      local parsed = sct.parse(bytes)
+      assert.same({ engine.bytes.sha256(key:spki()), "", 0 },
+        { parsed.log_id, parsed.extensions, parsed.version })
+      assert.equal(read.timestamp_ms, parsed.timestamp_ms)
+      local chain = inside.chain({ ca.root.der })
+      assert.same({ inside.question("precert", inside.name(chain), der),
+                    inside.question("precert", chain, der) }, questions)
+      assert.equal(0, #seen)
+    end)
+
+    it("trusts the log no more than over HTTP", function()
+      replies = { logged({ tbs = "another" }) }
+      local _, why = submit_inside()
+      assert.same({ "ct_failed", "bad SCT: its signature is wrong" },
+        { why.code, why.log.error })
+      replies = { logged({ timestamp_ms = 1 }) }
+      _, why = submit_inside()
+      assert.equal("bad SCT: its time is not ours", why.log.error)
+    end)
+
+    it("tries again what may pass", function()
+      replies = { inside.refusal(503, "busy"), logged() }
+      assert(submit_inside())
+      assert.equal(2, #questions)
+      replies = { function() error("oops") end, logged() }
+      assert(submit_inside())
+      assert.equal(2, #questions)
+    end)
+
+    it("does not repeat what the log refused", function()
+      replies = { inside.refusal(400, "no poison") }
+      local _, why = submit_inside()
+      assert.same({ "ct_failed", 400, "no poison", 1 },
+        { why.code, why.log.status, why.log.body, #questions })
+    end)
+
+    it("gives up when nobody answers", function()
+      local log = client({ dialog = directory .. "/none" })
+      log.budget = 0.1
+      local why = refused("ct_unavailable", log)
+      assert.matches("none: No such file", why.log.error)
+      replies = { function() server.sleep(1) end }
+      log = client({ dialog = directory .. "/inside" })
+      log.attempt, log.budget = 0.02, 0.1
+      why = select(2, submit_inside(log))
+      assert.matches("no answer in time", why.log.error)
+    end)
   end)
 
   describe("is ready", function()

@@ -129,9 +129,11 @@ describe("ctlog as a process", function()
     assert.equal(400, answer.status)
   end)
 
-  it("has a socket that is its owner's alone", function()
-    local stat = engine.system.stat(directory .. "/data/ctlog.sock")
-    assert.equal(384, stat.mode % 512)
+  it("has sockets that are its owner's alone", function()
+    for _, name in ipairs({ "sock", "dialog" }) do
+      local stat = engine.system.stat(directory .. "/data/ctlog." .. name)
+      assert.equal(384, stat.mode % 512)
+    end
   end)
 
   it("ends when it is told to, and goes on where it was", function()

@@ -14,6 +14,8 @@ describe("a signed certificate timestamp", function()
     key = engine.pkey.generate("P-256")
     der = ca:precertificate()
     about = { der = der, kind = "precert", key = key,
+              log_id = engine.bytes.sha256(key:spki()),
+              tbs = engine.x509.skim(der).defanged,
               key_hash = engine.bytes.sha256(ca.root:pkey():spki()) }
   end)
 
@@ -37,8 +39,17 @@ describe("a signed certificate timestamp", function()
     return cjson.encode(all)
   end
 
+  -- A SerializedSCT from the JSON, and what was read.
+  local function verify(body, asked)
+    local read, message = timestamp.read(body)
+    if not read then return nil, message end
+    local bytes
+    bytes, message = timestamp.verify(read, asked)
+    return bytes, bytes and read or message
+  end
+
   local function refused(body, pattern)
-    local bytes, message = timestamp.verify(body, about)
+    local bytes, message = verify(body, about)
     assert.is_nil(bytes, body)
     assert.matches("^bad SCT: ", message)
     if pattern then assert.matches(pattern, message) end
@@ -47,9 +58,11 @@ describe("a signed certificate timestamp", function()
   it("is serialized for the certificate, and kept as it was answered",
     function()
       local body = answer()
-      local bytes, value = timestamp.verify(body, about)
-      assert.same(cjson.decode(body), value)
-      local parsed = sct.parse(bytes)
+      local bytes, read = verify(body, about)
+      local value, parsed = cjson.decode(body), sct.parse(bytes)
+      assert.same({ value.id, value.timestamp, value.signature, "" },
+        { base64(read.log_id), read.timestamp_ms, base64(read.signature),
+          read.extensions })
       assert.same({ 0, value.timestamp, value.signature, "" },
         { parsed.version, parsed.timestamp_ms, base64(parsed.signature),
           parsed.extensions })
@@ -57,7 +70,7 @@ describe("a signed certificate timestamp", function()
 
   it("has its extensions signed too", function()
     local index = "\0\0\5\0\0\0\0\7"
-    local bytes = timestamp.verify(answer({ extensions = index }), about)
+    local bytes = verify(answer({ extensions = index }), about)
     assert.equal(index, sct.parse(bytes).extensions)
     refused(answer(nil, { extensions = base64(index) }),
       "signature is wrong")
@@ -82,9 +95,9 @@ describe("a signed certificate timestamp", function()
 
   it("is of now, or of less than a day ago", function()
     local now = engine.system.now_ms()
-    assert(timestamp.verify(answer({ timestamp_ms = now - 23 * HOUR }),
+    assert(verify(answer({ timestamp_ms = now - 23 * HOUR }),
       about))
-    assert(timestamp.verify(answer({ timestamp_ms = now + 30000 }), about))
+    assert(verify(answer({ timestamp_ms = now + 30000 }), about))
     refused(answer({ timestamp_ms = now - 25 * HOUR }), "time is not ours")
     refused(answer({ timestamp_ms = now + 120000 }), "time is not ours")
     refused(answer(nil, { timestamp = -1 }), "time is not ours")
@@ -108,8 +121,8 @@ describe("a signed certificate timestamp", function()
   it("is believed when the log's key is not known", function()
     local unknown = { der = der, kind = "precert",
                       key_hash = about.key_hash }
-    assert(timestamp.verify(answer({ tbs = "another" }), unknown))
-    assert.is_nil(timestamp.verify(answer(nil, { sct_version = 1 }),
+    assert(verify(answer({ tbs = "another" }), unknown))
+    assert.is_nil(verify(answer(nil, { sct_version = 1 }),
       unknown))
   end)
 end)

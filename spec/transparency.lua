@@ -42,6 +42,11 @@ function Transparency:get(name, query)
   return self:ask("GET", "/ct/v1/" .. name, query)
 end
 
+--- What a worker is answered.
+function Transparency:hear(question)
+  return ctlog.hear(self.context, question)
+end
+
 local function body_of(der, chain)
   local texts = { engine.bytes.base64(der) }
   for i = 1, #chain do texts[i + 1] = engine.bytes.base64(chain[i]) end

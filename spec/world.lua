@@ -44,12 +44,13 @@ local Log = {}
 Log.__index = Log
 
 --- A log's answer, without a log.
-function Log:submit(der, chain, kind)
+function Log:submit(der, chain, kind, tbs)
   if self.down then
     return nil, refusal("ct_unavailable", { log = { error = "it is down" } })
   end
   local skimmed = assert(engine.x509.skim(der))
   assert(skimmed.poisoned == (kind == "precert"))
+  assert(tbs == skimmed.defanged or kind == "x509")
   local now, id = engine.system.now_ms(), engine.bytes.sha256(self.key:spki())
   local signed = engine.sct.leaf({
     timestamp_ms = now, kind = kind, certificate = der,
@@ -59,8 +60,8 @@ function Log:submit(der, chain, kind)
   local signature = assert(engine.sct.sign(signed, self.key))
   return engine.sct.serialize({
     log_id = id, timestamp_ms = now, signature = signature,
-  }), { sct_version = 0, id = engine.bytes.base64(id), timestamp = now,
-        extensions = "", signature = engine.bytes.base64(signature) }
+  }), { log_id = id, timestamp_ms = now, extensions = "",
+        signature = signature }
 end
 
 function Log:ready()

@@ -2,6 +2,7 @@
 
 local engine = require("fulcio.engine")
 local gate = require("fulcio.gate")
+local inside = require("fulcio.ctlog.inside")
 local refusal = require("fulcio.refusal")
 local retry_after = require("fulcio.retry_after")
 local timestamp = require("fulcio.timestamp")
@@ -12,8 +13,9 @@ local BUDGET, ATTEMPT, PAUSES = 8, 3, { 0.2, 1 }
 local PATIENCE, PROBE = 5, 1
 -- Seconds for which an answer about the log's roots is good; a bad one.
 local READY, NOT_READY = 5, 1
--- Submissions at once from one process, and seconds that others wait.
-local AT_ONCE, MAX_WAIT = 60, 1
+-- Submissions at once from one process, over HTTP and in a dialog, and
+-- seconds that others wait.
+local AT_ONCE, IN_DIALOG, MAX_WAIT = 60, 1000, 1
 local MAX_ROOTS = 4 * 1024 * 1024
 
 local paths = { precert = "/ct/v1/add-pre-chain", x509 = "/ct/v1/add-chain" }
@@ -28,7 +30,7 @@ Log.__index = Log
 local function details(log, error, answer)
   return { log = {
     ct_log = log.url, error = error, status = answer and answer.status,
-    body = answer and answer.body:sub(1, 200),
+    body = answer and answer.body and answer.body:sub(1, 200),
   } }
 end
 
@@ -54,7 +56,8 @@ end
 
 -- Seconds to wait before the next attempt; nil: there is none.
 local function pause_after(attempt, answer, left)
-  local asked = answer and retry_after.parse(answer.headers["retry-after"])
+  local headers = answer and answer.headers
+  local asked = headers and retry_after.parse(headers["retry-after"])
   local pause = PAUSES[attempt] and (asked or PAUSES[attempt])
   if pause and answer and answer.status == 408 then pause = 0 end
   if not pause or pause >= left then return nil, asked end
@@ -65,15 +68,34 @@ local function sleep(seconds)
   if seconds > 0 and engine.server then engine.server.sleep(seconds) end
 end
 
+-- One attempt over HTTP.
+local function post(log, asked, seconds)
+  return send(log, paths[asked.kind], '{"chain":["'
+    .. engine.bytes.base64(asked.der) .. '"' .. asked.chain.json, seconds)
+end
+
+-- One attempt in a dialog with our own log, which may not know the chain.
+local function converse(log, asked, seconds)
+  local answer, text, message
+  for _, chain in ipairs({ asked.chain.name, asked.chain.ders }) do
+    text, message = log.dialog:ask(inside.question(asked.kind, chain,
+      asked.der), math.min(log.attempt, seconds))
+    answer = text and inside.read_answer(text)
+    if text and not answer then message = "the log failed" end
+    if not answer or answer.status ~= 404 then break end
+  end
+  return answer, message
+end
+
 -- The log's answer, good or final; nil, refusal when there was none in time.
-local function exchange(log, path, body)
+local function exchange(log, asked)
   local clock = engine.system.monotonic
   local deadline = clock() + log.budget
   for attempt = 1, #PAUSES + 1 do
-    local answer, message = send(log, path, body, deadline - clock())
+    local answer, message = log.attempt_once(log, asked, deadline - clock())
     if answer and not passing[answer.status] then return answer end
-    local pause, asked = pause_after(attempt, answer, deadline - clock())
-    if not pause then return unavailable(log, message, answer, asked) end
+    local pause, later = pause_after(attempt, answer, deadline - clock())
+    if not pause then return unavailable(log, message, answer, later) end
     sleep(pause)
   end
 end
@@ -91,12 +113,15 @@ end
 local function known_chain(log, chain)
   local known = log.chains[chain]
   if known then return known end
-  local texts = {}
+  local texts, ders = {}, {}
   for i = 1, #chain do
-    texts[i] = ',"' .. engine.bytes.base64(chain[i].der) .. '"'
+    ders[i] = chain[i].der
+    texts[i] = ',"' .. engine.bytes.base64(ders[i]) .. '"'
   end
+  ders = inside.chain(ders)
   known = {
-    json = table.concat(texts) .. "]}",
+    json = table.concat(texts) .. "]}", ders = ders,
+    name = inside.name(ders),
     key_hash = engine.bytes.sha256(chain[1]:pkey():spki()),
   }
   log.chains[chain] = known
@@ -104,18 +129,18 @@ local function known_chain(log, chain)
 end
 
 -- As exchange, in turn: libcurl would keep no order among those who wait.
-local function submit(log, path, body)
+local function submit(log, asked)
   if not log.gate:enter(MAX_WAIT) then
     return nil, refusal("overloaded", { log = {
       error = "too many wait for the log", ct_log = log.url } })
   end
-  local answer, refused = exchange(log, path, body)
+  local answer, refused = exchange(log, asked)
   log.gate:leave()
   return answer, refused
 end
 
-local function body_of(der, known)
-  return '{"chain":["' .. engine.bytes.base64(der) .. '"' .. known.json
+local function use(log, key)
+  log.key, log.id = key, engine.bytes.sha256(key:spki())
 end
 
 -- The key that is configured, read when the log has written it.
@@ -125,20 +150,45 @@ local function public_key(log)
   if not file then return nil, message end
   local pem = file:read("*a")
   file:close()
-  log.key, message = engine.pkey.parse(pem)
-  if not log.key then return nil, log.key_file .. ": " .. message end
-  return log.key
+  local key
+  key, message = engine.pkey.parse(pem)
+  if not key then return nil, log.key_file .. ": " .. message end
+  use(log, key)
+  return key
+end
+
+-- The SCT that an answer brings: a SerializedSCT and its parts, or nil,
+-- refusal.
+local function promised(log, answer, asked)
+  local key, message = public_key(log)
+  if message then return failed(log, message) end
+  local sct = answer
+  if answer.body then
+    sct, message = timestamp.read(answer.body)
+    if not sct then return failed(log, message, answer) end
+  else
+    sct.log_id, sct.extensions = log.id, ""
+  end
+  local signed
+  signed, message = timestamp.verify(sct, {
+    der = asked.der, kind = asked.kind, tbs = asked.tbs,
+    key_hash = asked.chain.key_hash, key = key, log_id = log.id,
+  })
+  if not signed then return failed(log, message, answer) end
+  return signed, sct
 end
 
 --- Submits a precertificate ("precert") or a certificate ("x509") with its
---- chain (x509 objects, issuer first). A SerializedSCT and the log's answer
---- decoded; nil, refusal.
-function Log:submit(der, chain, kind)
+--- chain (x509 objects, issuer first); `tbs`: a precertificate's, without
+--- the poison. A SerializedSCT and its parts as timestamp.read has them;
+--- nil, refusal.
+function Log:submit(der, chain, kind, tbs)
   if resting(self) then
     return unavailable(self, "the log keeps failing", nil, PROBE)
   end
-  local known = known_chain(self, chain)
-  local answer, refused = submit(self, paths[kind], body_of(der, known))
+  local asked = { der = der, kind = kind, tbs = tbs,
+                  chain = known_chain(self, chain) }
+  local answer, refused = submit(self, asked)
   if not answer and refused.code == "overloaded" then return nil, refused end
   if not answer then
     self.failures = self.failures + 1
@@ -152,13 +202,7 @@ function Log:submit(der, chain, kind)
     self.asked = nil
     return failed(self, "the log refused", answer)
   end
-  local key, message = public_key(self)
-  if message then return failed(self, message) end
-  local signed, response = timestamp.verify(answer.body, {
-    der = der, kind = kind, key_hash = known.key_hash, key = key,
-  })
-  if not signed then return failed(self, response, answer) end
-  return signed, response
+  return promised(self, answer, asked)
 end
 
 local function ask(log, root)
@@ -195,9 +239,10 @@ end
 
 local M = {}
 
---- A log by its address: { url, unix? (socket), public_key? (PEM),
---- public_key_file?, ca_file?, origin? (Host header) }. Without a key the
---- log's signatures are not verified.
+--- A log by its address: { url, unix? (socket), dialog? (socket of our own
+--- log, for submissions), public_key? (PEM), public_key_file?, ca_file?,
+--- origin? (Host header) }. Without a key the log's signatures are not
+--- verified.
 function M.new(options)
   local url = (options.url or "http://localhost"):gsub("/+$", "")
   local key
@@ -206,15 +251,19 @@ function M.new(options)
     key, message = engine.pkey.parse(options.public_key)
     if not key then return nil, "CT log's public key: " .. message end
   end
-  return setmetatable({
-    url = url, unix = options.unix, key = key,
+  local dialog = options.dialog and engine.server.dialog(options.dialog)
+  local log = setmetatable({
+    url = url, unix = options.unix, dialog = dialog,
+    attempt_once = dialog and converse or post,
     -- As Go does: a Host header has no path.
     origin = options.origin and options.origin:match("^[^/ ]+"),
     key_file = options.public_key_file, ca_file = options.ca_file,
-    gate = gate.new(AT_ONCE), budget = BUDGET,
+    gate = gate.new(dialog and IN_DIALOG or AT_ONCE), budget = BUDGET,
     attempt = ATTEMPT, failures = 0, next_probe = 0,
     chains = setmetatable({}, { __mode = "k" }),
   }, Log)
+  if key then use(log, key) end
+  return log
 end
 
 return M

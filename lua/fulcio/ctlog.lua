@@ -2,6 +2,7 @@
 
 local engine = require("fulcio.engine")
 local identity = require("fulcio.ctlog.identity")
+local inside = require("fulcio.ctlog.inside")
 local ledger = require("fulcio.ctlog.ledger")
 local log = require("fulcio.log")
 local reading = require("fulcio.ctlog.reading")
@@ -16,26 +17,39 @@ local MAX_BODY = 512000
 
 local base64 = engine.bytes.base64
 
-local function submit(context, body, kind)
+-- Timestamp and signature once an entry is safe; nil, and why is logged.
+local function submit(context, entry)
+  local sct, message, code = context.sequencer:submit(entry)
+  if sct then return sct end
+  log.error("submission was not logged", { error = message, code = code })
+  return nil
+end
+
+local function add(context, body, kind)
   local entry, message = context.submission:read(body, kind)
   if not entry then return reply.refuse(400, message) end
-  local sct, code
-  sct, message, code = context.sequencer:submit(entry)
-  if not sct then
-    log.error("submission was not logged", { error = message, code = code })
-    return reply.unavailable()
-  end
+  local sct = submit(context, entry)
+  if not sct then return reply.unavailable() end
   return reply.json(('{"sct_version":0,"id":"%s","timestamp":%d,'
     .. '"extensions":"","signature":"%s"}'):format(context.id,
     sct.timestamp, base64(sct.signature)))
 end
 
 local function add_chain(context, request)
-  return submit(context, request.body, "x509")
+  return add(context, request.body, "x509")
 end
 
 local function add_pre_chain(context, request)
-  return submit(context, request.body, "precert")
+  return add(context, request.body, "precert")
+end
+
+-- The same in a dialog with a worker of ours.
+local function hear(context, question)
+  local entry, message, status = context.submission:hear(question)
+  if not entry then return inside.refusal(status, message) end
+  local sct = context.sequencer:ready() and submit(context, entry)
+  if not sct then return inside.refusal(503, reply.UNAVAILABLE) end
+  return inside.logged(sct)
 end
 
 local function health()
@@ -123,15 +137,17 @@ function M.open(options)
   return context
 end
 
---- Opens its listeners: the workers' socket in the data directory, and TCP
---- when there is a port.
+--- Opens its listeners: the workers' sockets in the data directory, for
+--- HTTP and for dialogs, and TCP when there is a port.
 function M.listen(options)
   local made, message, code = engine.system.mkdir(options.data_dir)
   if not made then return nil, message, code end
-  local listeners = {}
-  listeners.unix, message, code = socket.listen({
-    unix = identity.files(options.data_dir).socket, mode = 384 })
-  if not listeners.unix then return nil, message, code end
+  local listeners, files = {}, identity.files(options.data_dir)
+  for name, path in pairs({ unix = files.socket, dialog = files.dialog }) do
+    listeners[name], message, code = socket.listen({
+      unix = path, mode = 384 })
+    if not listeners[name] then return nil, message, code end
+  end
   if options.port then
     listeners.tcp, message, code = socket.listen({
       host = options.host or "127.0.0.1", port = options.port })
@@ -145,14 +161,21 @@ function M.handle(context, request)
   return handle(context, request)
 end
 
+--- Answers a worker's question (`ctlog.inside`).
+function M.hear(context, question)
+  return hear(context, question)
+end
+
+local function report(trace)
+  log.error("log request failed", { trace = trace })
+end
+
 local function serve(context, listener, same_user)
   engine.server.http(listener, function(request)
     return handle(context, request)
   end, {
     max_body = MAX_BODY, same_user = same_user, refuse = reply.refuse,
-    on_error = function(trace)
-      log.error("log request failed", { trace = trace })
-    end,
+    on_error = report,
   })
 end
 
@@ -168,6 +191,9 @@ function M.run(options)
   end
   collectgarbage("generational") -- as workers do
   engine.server.spawn(function() context.sequencer:run() end)
+  engine.server.answer(listeners.dialog, function(question)
+    return hear(context, question)
+  end, report)
   serve(context, listeners.unix, true)
   if listeners.tcp then serve(context, listeners.tcp, false) end
   log.info("log is open", { entries = context.ledger.tree.size,

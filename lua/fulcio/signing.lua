@@ -2,7 +2,6 @@
 --- A step that fails throws its refusal; only server.lua catches it.
 
 local engine = require("fulcio.engine")
-local json = require("fulcio.json")
 local log = require("fulcio.log")
 local metrics = require("fulcio.metrics")
 local proof = require("fulcio.proof")
@@ -13,7 +12,7 @@ local template = require("fulcio.template")
 local token = require("fulcio.token")
 local trust = require("fulcio.trust")
 
-local monotonic = engine.system.monotonic
+local base64, monotonic = engine.bytes.base64, engine.system.monotonic
 
 local stages = {}
 for _, name in ipairs({ "token", "policy", "proof", "precertificate", "log",
@@ -54,7 +53,8 @@ local function certify(context, ca, draft)
   local at = monotonic()
   local precert = assert(sign(ca, draft:poisoned()))
   at = lap("precertificate", at)
-  local sct, refused = context.log:submit(precert, ca.chain, "precert")
+  local sct, refused = context.log:submit(precert, ca.chain, "precert",
+    draft:plain())
   metrics.count("fulcio_ct_submissions_total", sct and "ok" or "failed")
   assert(sct, refused)
   at = lap("log", at)
@@ -64,11 +64,10 @@ local function certify(context, ca, draft)
 end
 
 -- A log's answer as Go writes it: what a detached SCT is.
-local function detached(answer)
-  return ('{"sct_version":%d,"id":%s,"timestamp":%d,"extensions":%s,'
-    .. '"signature":%s}'):format(answer.sct_version, json.text(answer.id),
-      answer.timestamp, json.text(answer.extensions),
-      json.text(answer.signature))
+local function detached(sct)
+  return ('{"sct_version":0,"id":"%s","timestamp":%d,"extensions":"%s",'
+    .. '"signature":"%s"}'):format(base64(sct.log_id), sct.timestamp_ms,
+      base64(sct.extensions), base64(sct.signature))
 end
 
 -- The certificate (an x509 object) of a backend that makes it by itself,
@@ -80,11 +79,11 @@ local function obtain(context, ca, draft, profile)
   if not leaf then error(chain, 0) end
   at = lap("certificate", at)
   if not context.log then return leaf, chain end
-  local sct, answer = context.log:submit(leaf.der, chain, "x509")
-  metrics.count("fulcio_ct_submissions_total", sct and "ok" or "failed")
-  assert(sct, answer)
+  local signed, sct = context.log:submit(leaf.der, chain, "x509")
+  metrics.count("fulcio_ct_submissions_total", signed and "ok" or "failed")
+  assert(signed, sct)
   lap("log", at)
-  return leaf, chain, detached(answer)
+  return leaf, chain, detached(sct)
 end
 
 local function record(grant, serial, key)

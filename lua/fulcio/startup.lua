@@ -2,6 +2,7 @@
 
 local ctclient = require("fulcio.ctclient")
 local flags = require("fulcio.flags")
+local identity = require("fulcio.ctlog.identity")
 local policyset = require("fulcio.policyset")
 local proof = require("fulcio.proof")
 local shelf = require("fulcio.shelf")
@@ -36,9 +37,10 @@ local function open_log(settings)
   local given = settings.ct_log_url
   if given == "" then return nil end
   if not given then
+    local files = identity.files(settings.data_dir)
     return ctclient.new({
-      unix = settings.data_dir .. "/ctlog.sock",
-      public_key_file = settings.data_dir .. "/ctlog.pub.pem",
+      unix = files.socket, dialog = files.dialog,
+      public_key_file = files.public,
     })
   end
   local pem, message

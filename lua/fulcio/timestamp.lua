@@ -19,7 +19,7 @@ local function fields(body)
   local value, message = engine.claims.parse(body)
   if type(value) ~= "table" then return nil, message or "no JSON object" end
   if value.sct_version ~= 0 then return nil, "sct_version is not 0" end
-  local sct = { answer = value, timestamp_ms = value.timestamp }
+  local sct = { timestamp_ms = value.timestamp }
   for name, field in pairs({ log_id = "id", signature = "signature",
                              extensions = "extensions" }) do
     sct[name], message = decoded(value, field)
@@ -52,22 +52,25 @@ local function leaf(sct, about)
   if about.kind == "x509" then
     content.certificate = about.der
   else
-    local skimmed, message = engine.x509.skim(about.der)
-    if not skimmed then return nil, message end
-    content.tbs = skimmed.defanged
-    content.issuer_key_hash = about.key_hash
+    content.tbs, content.issuer_key_hash = about.tbs, about.key_hash
   end
   return engine.sct.leaf(content)
 end
 
 local M = {}
 
---- Verifies an answer to what was submitted: { der, kind, key_hash (the
---- issuer's), key? (the log's) }. A SerializedSCT and the answer decoded,
---- or nil and what is wrong with it.
-function M.verify(body, about)
+--- The SCT in a log's JSON: { log_id, timestamp_ms, extensions, signature
+--- (DigitallySigned) }, or nil and what is wrong with it.
+function M.read(body)
   local sct, message = fields(body)
   if not sct then return nil, "bad SCT: " .. message end
+  return sct
+end
+
+--- Verifies an SCT for what was submitted: { der, kind, key_hash (the
+--- issuer's), key? and log_id? (the log's), tbs (of a precertificate,
+--- without its poison) }. A SerializedSCT, or nil and what is wrong.
+function M.verify(sct, about)
   local age = engine.system.now_ms() - sct.timestamp_ms
   if age > MAX_AGE_MS or age < -MAX_AHEAD_MS then
     return nil, "bad SCT: its time is not ours"
@@ -75,20 +78,14 @@ function M.verify(body, about)
     return nil, "bad SCT: its extensions are malformed"
   end
   if about.key then
-    if sct.log_id ~= engine.bytes.sha256(about.key:spki()) then
+    if sct.log_id ~= about.log_id then
       return nil, "bad SCT: from another log"
     end
-    local signed
-    signed, message = leaf(sct, about)
-    if not signed then return nil, message end
-    if not engine.sct.verify(signed, sct.signature, about.key) then
+    if not engine.sct.verify(leaf(sct, about), sct.signature, about.key) then
       return nil, "bad SCT: its signature is wrong"
     end
   end
-  return engine.sct.serialize({
-    log_id = sct.log_id, timestamp_ms = sct.timestamp_ms,
-    extensions = sct.extensions, signature = sct.signature,
-  }), sct.answer
+  return engine.sct.serialize(sct)
 end
 
 return M

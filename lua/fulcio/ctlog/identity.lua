@@ -11,6 +11,7 @@ function M.files(data_dir)
     key = data_dir .. "/ctlog.key.pem",
     public = data_dir .. "/ctlog.pub.pem",
     socket = data_dir .. "/ctlog.sock",
+    dialog = data_dir .. "/ctlog.dialog",
   }
 end
 

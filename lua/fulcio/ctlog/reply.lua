@@ -15,6 +15,10 @@ local titles = {
 
 local M = {}
 
+--- What a failure of the log itself is called to others; its reason is for
+--- our own record.
+M.UNAVAILABLE = "the log cannot answer now, try again"
+
 --- 200 with a JSON text.
 function M.json(text, cache_control)
   return { status = 200, body = text, headers = {
@@ -37,10 +41,9 @@ function M.refuse(status, detail)
   }
 end
 
---- The answer to a failure of the log itself. Its reason is for our own
---- record, not for strangers.
+--- The answer to a failure of the log itself.
 function M.unavailable()
-  return M.refuse(503, "the log cannot answer now, try again")
+  return M.refuse(503, M.UNAVAILABLE)
 end
 
 --- A JSON list of byte strings, in base64.
@@ -49,6 +52,5 @@ function M.list(all)
   for i = 1, #all do texts[i] = '"' .. base64(all[i]) .. '"' end
   return "[" .. table.concat(texts, ",") .. "]"
 end
-
 
 return M

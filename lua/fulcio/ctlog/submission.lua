@@ -5,6 +5,7 @@
 
 local cjson = require("cjson.safe")
 local engine = require("fulcio.engine")
+local inside = require("fulcio.ctlog.inside")
 
 local json = cjson.new()
 json.decode_max_depth(4)
@@ -21,8 +22,7 @@ local function bad(text, ...)
   return nil, text:format(...)
 end
 
-local function certificate(base64, number)
-  local der = type(base64) == "string" and engine.bytes.unbase64(base64)
+local function certificate(der, number)
   local parsed = der and engine.x509.parse(der)
   if not parsed or parsed[1].der ~= der then
     return bad("certificate %d of the chain cannot be parsed", number)
@@ -68,13 +68,14 @@ local function record(chain)
            key_hash = engine.bytes.sha256(key:spki()) }
 end
 
-local function read_chain(self, texts)
-  if #texts > MAX_LENGTH + 1 then return bad("the chain is too long") end
+-- The record of certificates, DER, after they were verified.
+local function read_chain(self, ders)
+  if #ders > MAX_LENGTH then return bad("the chain is too long") end
   local chain = {}
-  for i = 2, #texts do
-    local parsed, message = certificate(texts[i], i)
+  for i = 1, #ders do
+    local parsed, message = certificate(ders[i], i + 1)
     if not parsed then return nil, message end
-    chain[i - 1] = parsed
+    chain[i] = parsed
   end
   if not chain[1].ca then
     return bad("certificate 2 of the chain is not a CA's")
@@ -95,11 +96,17 @@ local function recall(self, name, make, ...)
   return made
 end
 
+local function read_texts(self, texts)
+  local ders = {}
+  for i = 2, #texts do ders[i - 1] = engine.bytes.unbase64(texts[i]) or "" end
+  return read_chain(self, ders)
+end
+
 -- The record of the chain above a leaf.
 local function chain_above(self, texts, leaf, der)
   if #texts > 1 then
     local name = texts[3] and table.concat(texts, ",", 2) or texts[2]
-    return recall(self, name, read_chain, self, texts)
+    return recall(self, name, read_texts, self, texts)
   end
   local root = self.roots:above(der, leaf.issuer_der)
   if not root then return bad("the chain ends in no accepted root") end
@@ -132,13 +139,7 @@ local function content_of(kind, der, leaf, chain)
            issuer_key_hash = chain.key_hash }
 end
 
---- Reads a request body; `kind` is "x509" (add-chain) or "precert"
---- (add-pre-chain). An entry for the sequencer, or nil and what is wrong
---- with the submission.
-function Submission:read(body, kind)
-  local texts, message = decode(body)
-  if not texts then return nil, message end
-  local der = engine.bytes.unbase64(texts[1])
+local function read_leaf(der, kind)
   local leaf = der and engine.x509.skim(der)
   if not leaf then
     return bad("certificate 1 of the chain cannot be parsed")
@@ -148,9 +149,11 @@ function Submission:read(body, kind)
       and "no poison in what add-pre-chain was sent"
       or "add-chain was sent a precertificate")
   end
-  local chain
-  chain, message = chain_above(self, texts, leaf, der)
-  if not chain then return nil, message end
+  return leaf
+end
+
+-- The entry for the sequencer, once the issuer is seen to have signed.
+local function entry(kind, der, leaf, chain)
   if chain.issuer.subject_der ~= leaf.issuer_der
     or not chain.issuer:signed(der) then
     return bad("certificate 2 of the chain did not sign the first")
@@ -161,6 +164,41 @@ function Submission:read(body, kind)
     identity = engine.bytes.sha256(engine.sct.leaf(content):sub(11)),
     precertificate = kind == "precert" and der or nil,
   }
+end
+
+--- Reads a request body; `kind` is "x509" (add-chain) or "precert"
+--- (add-pre-chain). An entry for the sequencer, or nil and what is wrong
+--- with the submission.
+function Submission:read(body, kind)
+  local texts, message = decode(body)
+  if not texts then return nil, message end
+  local der, leaf, chain = engine.bytes.unbase64(texts[1]), nil, nil
+  leaf, message = read_leaf(der, kind)
+  if not leaf then return nil, message end
+  chain, message = chain_above(self, texts, leaf, der)
+  if not chain then return nil, message end
+  return entry(kind, der, leaf, chain)
+end
+
+--- Reads a question of `ctlog.inside`. The same, and what the answer's
+--- status is then.
+function Submission:hear(question)
+  local kind, bytes, is_name, der = inside.read_question(question)
+  if not kind then return nil, "malformed question", 400 end
+  local leaf, message = read_leaf(der, kind)
+  if not leaf then return nil, message, 400 end
+  local ders = not is_name and inside.read_chain(bytes)
+  local name = is_name and bytes or inside.name(bytes)
+  local chain = self.chains[name]
+  if not chain then
+    if is_name then return nil, "unknown chain", 404 end
+    if not ders or #ders == 0 then return nil, "malformed chain", 400 end
+    chain, message = recall(self, name, read_chain, self, ders)
+    if not chain then return nil, message, 400 end
+  end
+  local heard
+  heard, message = entry(kind, der, leaf, chain)
+  return heard, message, 400
 end
 
 local M = {}
