@@ -689,6 +689,28 @@ function engine.sct.tree_head(timestamp_ms, size, root) end
 ---@return string
 function engine.sct.extra_data(chain, precert) end
 
+-- finder ---------------------------------------------------------------
+
+engine.finder = {}
+
+--- Numbers by SHA-256 hash, in memory: some 20 bytes each.
+---@class fulcio.finder
+local finder = {}
+
+---@return fulcio.finder
+function engine.finder.new() end
+
+--- Adds hashes with their numbers, which follow each other.
+---@param hashes string any number of 32-byte hashes, joined
+---@param first integer the first one's number, less than 2^32
+function finder:add(hashes, first) end
+
+--- The numbers that a hash was added with; and, rarely, of another hash that
+--- begins with the same eight bytes.
+---@param hash string 32 bytes
+---@return integer ...
+function finder:find(hash) end
+
 -- merkle ---------------------------------------------------------------
 
 --- A Merkle tree in memory (RFC 6962 section 2.1).

@@ -1,5 +1,6 @@
 local engine = require("fulcio.engine")
 local ledger = require("fulcio.ctlog.ledger")
+local lookup = require("fulcio.ctlog.lookup")
 local transparency = require("spec.transparency")
 
 describe("the log's ledger", function()
@@ -51,14 +52,22 @@ describe("the log's ledger", function()
 
   it("takes all entries or none", function()
     local head = log.context.ledger.tree:root()
+    local function behind(sql)
+      local db = log.context.ledger.db or assert(engine.store.open(file))
+      assert(db:execute(sql))
+      if not log.context.ledger.db then db:close() end
+    end
+    behind("INSERT INTO hash VALUES (22, 'in', 'the way')")
     local entries = log:invent(20, 3)
-    entries[3].identity = entries[1].identity
     local ok, message, code = log.context.ledger:append(entries, 21)
     assert.is_nil(ok)
     assert.equal("constraint", code)
     assert.matches("ctlog.db: ", message)
     assert.equal("failed", select(3, log.context.ledger:append({}, 22)))
+    behind("DELETE FROM hash WHERE number = 22")
     assert(log.context.ledger:open())
+    assert.same({}, { log.context.ledger.identities:find(
+      entries[1].identity) })
     assert.equal(20, log.context.ledger.tree.size)
     assert.equal(head, log.context.ledger.tree:root())
     assert(log.context.ledger:append(log:invent(20, 3), 21))
@@ -71,19 +80,58 @@ describe("the log's ledger", function()
 
   it("does not open when a leaf is missing", function()
     assert.matches("entries and tree head do not agree",
-      tampered("DELETE FROM leaf WHERE number = 10"))
+      tampered("DELETE FROM hash WHERE number = 10"))
   end)
 
   it("does not open when entries and tree head do not agree", function()
     assert.equal(file .. ": entries and tree head do not agree; restore it "
       .. "from a copy",
-      tampered("UPDATE leaf SET hash = zeroblob(32) WHERE number = 10"))
+      tampered("UPDATE hash SET leaf = zeroblob(32) WHERE number = 10"))
   end)
 
   it("does not open a file of another format", function()
-    assert.equal(file .. ": format 2, but this program writes format 1",
-      tampered("UPDATE log SET version = 2"))
+    assert.equal(file .. ": format 3, but this program writes format 2",
+      tampered("UPDATE log SET version = 3"))
     assert.matches("format nil", tampered("DELETE FROM log"))
+  end)
+
+  -- The first format had two tables in the place of one.
+  local FIRST = [[
+    CREATE TABLE leaf (
+      number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
+    CREATE TABLE identity (
+      hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO leaf SELECT number, leaf FROM hash;
+    INSERT INTO identity SELECT identity, number FROM hash;
+    DROP TABLE hash;
+    UPDATE log SET version = 1;
+  ]]
+
+  it("brings a file of the first format up to date", function()
+    local root = log.context.ledger.tree:root()
+    assert.is_nil(tampered(FIRST))
+    for _ = 1, 2 do
+      local again = log.context.ledger
+      assert.equal(root, again.tree:root())
+      assert.same({ timestamp = 1, signature = "s" },
+        lookup.sct(again, engine.bytes.sha256("19")))
+      assert.same({ { 2 } }, again.db:query("SELECT version FROM log"))
+      assert.same({ { 0 } }, again.db:query([[SELECT count(*)
+        FROM sqlite_schema WHERE tbl_name IN ('leaf', 'identity')]]))
+      log:reopen()
+    end
+    assert(log.context.ledger:append(log:invent(20, 3), 21))
+  end)
+
+  it("leaves a file of the first format alone that lacks something",
+  function()
+    local message = tampered(FIRST .. "DELETE FROM identity;")
+    assert.equal(file .. ": entries are missing; restore it from a copy",
+      message)
+    local db = assert(engine.store.open(file))
+    assert.same({ { 1 } }, db:query("SELECT version FROM log"))
+    assert.same({ { 20 } }, db:query("SELECT count(*) FROM leaf"))
+    db:close()
   end)
 
   it("does not open a database that is something else", function()

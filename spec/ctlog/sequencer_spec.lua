@@ -95,8 +95,9 @@ describe("the log's sequencer", function()
 
   it("gives nothing when the commit fails, and works on", function()
     local _, before = log:fill(2)
-    for _, broken in ipairs({ "COMMIT", "BEGIN IMMEDIATE", "INSERT INTO leaf",
-                              "INSERT INTO identity", "UPDATE log" }) do
+    for _, broken in ipairs({ "COMMIT", "BEGIN IMMEDIATE",
+                              "INSERT INTO entry", "INSERT INTO hash",
+                              "UPDATE log" }) do
       local head = log:get("get-sth")
       intercept(function(sql)
         if sql and sql:find(broken, 1, true) then

@@ -1,11 +1,12 @@
---- What a log keeps: its entries on disk, its Merkle tree in memory.
+--- What a log keeps: its entries on disk; its Merkle tree, and who has
+--- which hash, in memory. So a commit only adds at the end of the file.
 ---
 --- An entry counts once its transaction is committed. When a write fails,
 --- memory is thrown away and read again: the file alone says what is so.
 
 local engine = require("fulcio.engine")
 
-local VERSION = 1
+local VERSION = 2
 local CHUNK = 8192
 
 local SCHEMA = [[
@@ -16,13 +17,23 @@ local SCHEMA = [[
     number INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL,
     signature BLOB NOT NULL, chain INTEGER NOT NULL, leaf BLOB NOT NULL,
     precertificate BLOB);
-  CREATE TABLE leaf (number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE);
-  CREATE TABLE identity (
-    hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE hash (
+    number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, identity BLOB NOT NULL);
   CREATE TABLE certificate (
     hash BLOB PRIMARY KEY, der BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE chain (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL UNIQUE);
   CREATE TABLE root (hash BLOB PRIMARY KEY) WITHOUT ROWID;
+]]
+
+-- What a file of the first format lacks; it had an index for each hash.
+local UPGRADE = [[
+  CREATE TABLE hash (
+    number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, identity BLOB NOT NULL);
+  INSERT INTO hash SELECT leaf.number, leaf.hash, identity.hash
+    FROM leaf JOIN identity USING (number) ORDER BY leaf.number;
+  DROP TABLE leaf;
+  DROP TABLE identity;
+  UPDATE log SET version = 2;
 ]]
 
 local Ledger = {}
@@ -62,30 +73,51 @@ local function create(self)
   return true
 end
 
-local function load_leaves(self)
+-- Hashes of entries that follow each other, joined.
+local function remember(self, leaves, identities)
+  self.leaves:add(leaves, self.tree.size)
+  self.identities:add(identities, self.tree.size)
+  self.tree:append(leaves)
+end
+
+local function load_hashes(self)
   self.tree = engine.merkle.tree()
+  self.leaves, self.identities = engine.finder.new(), engine.finder.new()
   while true do
     local rows = must(self.db:query([[
-      SELECT hash FROM leaf WHERE number >= ? ORDER BY number LIMIT ?]],
-      self.tree.size, CHUNK))
+      SELECT leaf, identity FROM hash
+      WHERE number >= ? ORDER BY number LIMIT ?]], self.tree.size, CHUNK))
     if #rows == 0 then return end
-    for i = 1, #rows do rows[i] = rows[i][1] end
-    self.tree:append(table.concat(rows))
+    local leaves, identities = {}, {}
+    for i = 1, #rows do
+      leaves[i], identities[i] = rows[i][1], rows[i][2]
+    end
+    remember(self, table.concat(leaves), table.concat(identities))
   end
+end
+
+local function upgrade(self, size)
+  must(self.db:execute(UPGRADE))
+  local count = must(self.db:query("SELECT count(*) FROM hash"))[1][1]
+  if count ~= size then corrupt(self, "entries are missing") end
+  return true
 end
 
 local function load(self)
   local row = must(self.db:query(
     "SELECT version, log_id, size, timestamp, root FROM log"))[1]
   local version, log_id, size, timestamp, root = table.unpack(row or {})
-  if version ~= VERSION then
+  if version == 1 then
+    transaction(self, upgrade, self, size)
+  elseif version ~= VERSION then
     must(nil, ("%s: format %s, but this program writes format %d")
       :format(self.file, tostring(version), VERSION), "version")
-  elseif log_id ~= self.log_id then
+  end
+  if log_id ~= self.log_id then
     must(nil, self.file .. ": belongs to another key; bring that key back",
       "wrong_key")
   end
-  load_leaves(self)
+  load_hashes(self)
   local last = must(self.db:query("SELECT max(number) FROM entry"))[1][1]
   if self.tree.size ~= size or (last or -1) ~= size - 1 then
     corrupt(self, "entries are missing")
@@ -148,10 +180,9 @@ local function insert(self, number, entry)
     entry.timestamp, entry.signature, chain_id(self, entry.chain),
     entry.leaf, entry.precertificate))
   local hash = engine.merkle.leaf_hash(entry.leaf)
-  must(db:execute("INSERT INTO leaf VALUES (?, ?)", number, hash))
-  must(db:execute("INSERT INTO identity VALUES (?, ?)", entry.identity,
-    number))
-  self.tree:append(hash)
+  must(db:execute("INSERT INTO hash VALUES (?, ?, ?)", number, hash,
+    entry.identity))
+  remember(self, hash, entry.identity)
 end
 
 local function append(self, entries, timestamp)

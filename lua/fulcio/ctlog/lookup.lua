@@ -14,22 +14,34 @@ end
 
 local M = {}
 
+-- The row of the first of these entries that really has the hash; false:
+-- none has.
+local function row(ledger, sql, hash, ...)
+  if not ledger.db then return query(ledger) end
+  for i = 1, select("#", ...) do
+    local rows, message, code = query(ledger, sql, (select(i, ...)), hash)
+    if not rows then return nil, message, code end
+    if rows[1] then return rows[1] end
+  end
+  return false
+end
+
 --- Timestamp and signature of the SCT that an identity got; false: none.
 function M.sct(ledger, identity)
-  local rows, message, code = query(ledger, [[
-    SELECT timestamp, signature
-    FROM identity JOIN entry USING (number) WHERE hash = ?]], identity)
-  if not rows then return nil, message, code end
-  if #rows == 0 then return false end
-  return { timestamp = rows[1][1], signature = rows[1][2] }
+  local found, message, code = row(ledger, [[
+    SELECT timestamp, signature FROM entry JOIN hash USING (number)
+    WHERE number = ? AND identity = ?]], identity,
+    ledger.identities:find(identity))
+  if not found then return found, message, code end
+  return { timestamp = found[1], signature = found[2] }
 end
 
 --- The number, from 0, of the entry with that leaf hash; false: none.
 function M.number(ledger, leaf_hash)
-  local rows, message, code = query(ledger,
-    "SELECT number FROM leaf WHERE hash = ?", leaf_hash)
-  if not rows then return nil, message, code end
-  return rows[1] and rows[1][1] or false
+  local found, message, code = row(ledger,
+    "SELECT number FROM hash WHERE number = ? AND leaf = ?", leaf_hash,
+    ledger.leaves:find(leaf_hash))
+  return found and found[1], message, code
 end
 
 -- A chain's certificates, DER, from their hashes.
@@ -83,8 +95,8 @@ end
 --- Entries by number, both ends included: { leaf_input, extra_data }.
 function M.entries(ledger, first, last)
   local rows, message, code = query(ledger, [[
-    SELECT number, leaf, precertificate, chain, hash
-    FROM entry JOIN leaf USING (number)
+    SELECT number, entry.leaf, precertificate, chain, hash.leaf
+    FROM entry JOIN hash USING (number)
     WHERE number BETWEEN ? AND ? ORDER BY number]], first, last)
   if not rows then return nil, message, code end
   if #rows ~= last - first + 1 then
