@@ -12,8 +12,10 @@ local POLICY = [[
 return { issuer = "ISSUER", audience = "sigstore", must = anyone,
   provider = "email" }]]
 
+-- A process that was killed often and soon is started again only after some
+-- seconds.
 local function get(url)
-  local answer = assert(engine.http.request({ url = url,
+  local answer = assert(engine.http.request({ url = url, timeout = 30,
     max_body = 64 * 1024 * 1024 }))
   assert.equal(200, answer.status, answer.body)
   return cjson.decode(answer.body)
