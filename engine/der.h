@@ -74,6 +74,9 @@ void der_put_time(lua_State *L, DerWriter *writer, int64_t seconds);
 /* oid.c: content of an OBJECT IDENTIFIER from dots; 0 when it is none. */
 enum { OID_MAX = 128 };
 size_t oid_encode(Slice text, unsigned char out[OID_MAX]);
+/* The same for one that is asked for often; in `out` or in memory of its own
+** until it is called again. Size 0 when it is none. */
+Slice oid_find(Slice text, unsigned char out[OID_MAX]);
 /* Pushes the dots of a content; false, and nothing, when it is not valid. */
 bool oid_push(lua_State *L, Slice content);
 

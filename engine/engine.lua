@@ -87,10 +87,11 @@ function engine.bytes.json_members(fields, names, limit) end
 function engine.bytes.has(text, texts) end
 
 --- Whether the text is valid UTF-8 without control characters (U+0000 to
---- U+001F, U+007F to U+009F).
+--- U+001F, U+007F to U+009F), and not longer than `most` bytes.
 ---@param text string
+---@param most? integer
 ---@return boolean
-function engine.bytes.is_printable(text) end
+function engine.bytes.is_printable(text, most) end
 
 -- pkey -----------------------------------------------------------------
 

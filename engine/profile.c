@@ -181,7 +181,7 @@ static int put_custom(lua_State *L, DerWriter *writer, uint64_t *seen) {
   size_t mark = der_mark(writer);
   read_custom(L, &custom);
   const char *dots = (const char *)custom.oid.data;
-  Slice oid = {bytes, oid_encode(custom.oid, bytes)};
+  Slice oid = oid_find(custom.oid, bytes);
   if (oid.size == 0)
     return engine_fail(L, "bad_draft", "extension %.64s: not an OID", dots);
   if (is_reserved(oid) || extension_repeats(der_written(writer), oid, seen))

@@ -1,3 +1,4 @@
+local cjson = require("cjson")
 local bytes = require("fulcio.engine").bytes
 
 local function all_bytes()
@@ -185,7 +186,28 @@ describe("bytes.has", function()
   end)
 end)
 
+describe("what JSON has as it is", function()
+  it("is told from the rest wherever that stands", function()
+    local plain = ("abcdefghijklmnopqrstuvwxyz0123456789-_.,:;"):rep(2)
+    for c = 0, 127 do
+      local char = string.char(c)
+      local good = c >= 32 and c ~= 127
+      for at = 1, 50 do
+        local text = plain:sub(1, at - 1) .. char .. plain:sub(at, 50)
+        assert(bytes.is_printable(text) == good, c)
+        assert(cjson.decode(bytes.json(text)) == text, c)
+      end
+    end
+  end)
+end)
+
 describe("bytes.is_printable", function()
+  it("has a limit where one is given", function()
+    assert.is_true(bytes.is_printable("abc", 3))
+    assert.is_false(bytes.is_printable("abcd", 3))
+    assert.is_false(bytes.is_printable("a", 0))
+  end)
+
   it("refuses control characters and what is not UTF-8", function()
     for _, text in ipairs({ "", "a\"b\\c", "grüße €😀", "\194\160" }) do
       assert.is_true(bytes.is_printable(text))

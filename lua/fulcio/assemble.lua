@@ -5,15 +5,25 @@ local oids = require("fulcio.oids")
 
 local M = {}
 
+-- An extension to write; with `claim` where its text is that claim and no
+-- other, between `before` and `after` when those are there.
+local function slot_of(piece, set)
+  local claim, before, after = claimtext.around(piece.node, set)
+  local bare = before == "" and after == ""
+  return { entry = piece.entry, node = piece.node, claim = claim,
+           before = not bare and before or nil,
+           after = not bare and after or nil }
+end
+
 -- Every extension the policy may write, in the order of a certificate.
-local function ordered(extensions)
+local function ordered(extensions, set)
   local slots, own = {}, {}
   for _, entry in ipairs(oids.list) do
     local slot = extensions[entry.name]
     if entry.always then
       slots[#slots + 1] = { entry = entry }
     elseif slot and slot.node then
-      slots[#slots + 1] = slot
+      slots[#slots + 1] = slot_of(slot, set)
     end
   end
   for key, slot in pairs(extensions) do
@@ -22,7 +32,7 @@ local function ordered(extensions)
   table.sort(own, function(a, b)
     return oids.before(a.entry.oid, b.entry.oid)
   end)
-  for _, slot in ipairs(own) do slots[#slots + 1] = slot end
+  for _, slot in ipairs(own) do slots[#slots + 1] = slot_of(slot, set) end
   return slots
 end
 
@@ -72,7 +82,7 @@ function M.policy(merged, report)
   end
   local policy = {}
   for field, value in pairs(merged) do policy[field] = value end
-  policy.extensions = ordered(merged.extensions)
+  policy.extensions = ordered(merged.extensions, merged.set)
   policy.challenge = merged.challenge or default_challenge(merged.san)
   policy.reads_email = reads_email(policy)
   return policy

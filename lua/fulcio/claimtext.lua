@@ -66,10 +66,6 @@ local function compile_text(text, options)
       at = close + 1
     end
   end
-  local part = node[1]
-  if #node == 1 and type(part) == "table" and part.direct then
-    node.single = part.claim
-  end
   return node
 end
 
@@ -247,6 +243,26 @@ function M.first(node)
   local first
   M.each_claim(node, function(name) first = first or name end)
   return first
+end
+
+--- The one claim in a text that is otherwise the operator's: the claim, what
+--- stands before it, what stands after. nil when it is not of that kind.
+function M.around(node, set)
+  local claim, before, after = nil, "", ""
+  if node.kind ~= "text" then return nil end
+  for _, part in ipairs(node) do
+    local constant = part
+    if type(part) == "table" then constant = set[part.claim] end
+    if type(constant) ~= "string" then
+      if claim or not part.direct then return nil end
+      claim = part.claim
+    elseif claim then
+      after = after .. constant
+    else
+      before = before .. constant
+    end
+  end
+  return claim, before, after
 end
 
 --- The claim that a node is, nil when it is anything more or else.

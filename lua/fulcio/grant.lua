@@ -123,24 +123,24 @@ local function standing(policy, env)
   return { issuer = issuer, issuer_v2 = issuer, subject = subject }
 end
 
--- The text of a node that is one claim, when that is a text as most are;
--- nil when text_of must look closer.
-local function quick(node, env)
-  local claim = node.single
-  local text = claim and (env.set[claim] or env.claims[claim])
-  if type(text) == "string" and text ~= "" and not unfit(text) then
-    return text
-  end
+-- The text of a slot with one claim, when that is a text as most are; nil
+-- when text_of must look closer.
+local function quick(slot, claims)
+  local text = claims[slot.claim]
+  if type(text) ~= "string" or text == "" then return nil end
+  local before = slot.before
+  if before then text = before .. text .. slot.after end
+  return printable(text, MAX) and text or nil
 end
 
 local function extensions_of(policy, env)
   local texts, refused = standing(policy, env)
   if not texts then return nil, refused end
-  local list, count, slots = {}, 0, policy.extensions
-  for i = 1, #slots do
-    local entry, node = slots[i].entry, slots[i].node
-    local name = entry.name
-    local text = texts[name] or node and quick(node, env)
+  local list, count, claims = {}, 0, env.claims
+  for _, slot in ipairs(policy.extensions) do
+    local entry, node = slot.entry, slot.node
+    local name, text = entry.name, nil
+    if node then text = quick(slot, claims) else text = texts[name] end
     if node and not text then
       text, refused = text_of(policy, name, node, env)
       if refused then return nil, refused end
