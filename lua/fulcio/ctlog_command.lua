@@ -4,6 +4,7 @@ local ctlog = require("fulcio.ctlog")
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local options = require("fulcio.options")
+local shelf = require("fulcio.shelf")
 
 local function refuse(errors)
   if type(errors) ~= "table" then errors = { errors } end
@@ -16,12 +17,10 @@ end
 -- Every certificate of a file, as PEM texts; nil and a message.
 local function read_roots(path)
   if path == "" then return {} end
-  local file, message = io.open(path, "rb")
-  if not file then return nil, "--roots: " .. message end
-  local text = file:read("*a")
-  file:close()
+  local text, message = shelf.read(path)
+  if not text then return nil, "--roots: " .. message end
   local certificates
-  certificates, message = engine.x509.parse(text or "")
+  certificates, message = engine.x509.parse(text)
   if not certificates then return nil, "--roots: " .. message end
   local pems = {}
   for i, certificate in ipairs(certificates) do pems[i] = certificate.pem end

@@ -6,6 +6,7 @@ local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local metrics = require("fulcio.metrics")
 local refusal = require("fulcio.refusal")
+local shelf = require("fulcio.shelf")
 
 local TIMEOUT = 5            -- seconds, discovery and keys together
 local FRESH = 300            -- older keys are refreshed beside their use
@@ -39,14 +40,6 @@ local function give_back(to)
   to.level = math.min(to.capacity, to.level + 1)
 end
 
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 -- Inside a Kubernetes cluster the API server is the issuer; it wants the
 -- pod's own token and has the cluster's CA.
 local function cluster_access(self, entry, how)
@@ -54,7 +47,7 @@ local function cluster_access(self, entry, how)
   if not how.ca_pem then
     how.ca_file = how.ca_file or self.kubernetes.ca_file
   end
-  local token = read_file(self.kubernetes.token_file)
+  local token = shelf.read(self.kubernetes.token_file)
   how.bearer = token and token:match("^%s*(%S+)%s*$")
   how.host = CLUSTER:match("//(.*)$")
 end

@@ -7,6 +7,7 @@ local engine = require("fulcio.engine")
 local flags = require("fulcio.flags")
 local kinds = require("fulcio.kinds")
 local nearest = require("fulcio.nearest")
+local shelf = require("fulcio.shelf")
 local yaml = require("fulcio.yaml")
 
 local M = {}
@@ -147,11 +148,8 @@ local function parse_file(path)
     return nil, ("%s: .%s is not read here; write it as YAML or JSON")
       :format(path, ending)
   end
-  local file, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local text = file:read("*a")
-  file:close()
-  if not text then return nil, path .. ": is a directory" end
+  local text, message = shelf.read(path)
+  if not text then return nil, message end
   local parse = path:find("%.json$") and engine.claims.parse or yaml.parse
   local values, why = parse(text)
   if type(values) ~= "table" then

@@ -5,6 +5,7 @@ local engine = require("fulcio.engine")
 local hosts = require("fulcio.google.hosts")
 local impersonation = require("fulcio.google.impersonation")
 local oauth = require("fulcio.google.oauth")
+local shelf = require("fulcio.shelf")
 
 local TOKEN_URL = "https://sts.googleapis.com/v1/token"
 local ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
@@ -20,11 +21,9 @@ local Federation = {}
 Federation.__index = Federation
 
 local function read(path)
-  local file, message = io.open(path, "rb")
-  if not file then return nil, "credential_source.file: " .. message end
-  local text = file:read("*a")
-  file:close()
-  if text and text ~= "" then return text end
+  local text, message = shelf.read(path)
+  if not text then return nil, "credential_source.file: " .. message end
+  if text ~= "" then return text end
   return nil, ("credential_source.file: %s is empty"):format(path)
 end
 
