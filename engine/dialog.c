@@ -23,6 +23,9 @@ static struct {
   double since;
 } waiting;
 
+/* Nobody looks at these any more once the turn has ended. */
+static Dialog *gone;
+
 static unsigned char *heap_room(Heap *heap, size_t size) {
   if (heap->room - heap->size < size) {
     heap->room = heap->size + size + heap->room / 2;
@@ -48,9 +51,18 @@ void dialog_pin(Dialog *dialog) {
 
 void dialog_unpin(Dialog *dialog) {
   if (--dialog->pins > 0) return;
-  free(dialog->in.data);
-  free(dialog->out.data);
-  free(dialog);
+  dialog->next = gone;
+  gone = dialog;
+}
+
+static void free_gone(void) {
+  while (gone != NULL) {
+    Dialog *dialog = gone;
+    gone = dialog->next;
+    free(dialog->in.data);
+    free(dialog->out.data);
+    free(dialog);
+  }
 }
 
 static void dialog_leave(Dialog *dialog) {
@@ -64,7 +76,6 @@ static void dialog_leave(Dialog *dialog) {
 
 void dialog_close(Dialog *dialog) {
   if (dialog->fd < 0) return;
-  dialog_pin(dialog);
   dialog_leave(dialog);
   event_free(dialog->readable);
   event_free(dialog->writable);
@@ -72,7 +83,6 @@ void dialog_close(Dialog *dialog) {
   dialog->fd = -1;
   dialog->in.size = dialog->out.size = 0;
   dialog->ended(dialog);
-  dialog_unpin(dialog);
 }
 
 /* sending ------------------------------------------------------------- */
@@ -93,7 +103,7 @@ static void dialog_writable(evutil_socket_t fd, short what, void *context) {
   dialog_send(context);
 }
 
-static void dialogs_turn(void) {
+static void dialogs_send(void) {
   while (waiting.first != NULL) {
     Dialog *dialog = waiting.first;
     dialog_leave(dialog);
@@ -101,9 +111,14 @@ static void dialogs_turn(void) {
   }
 }
 
+static void dialogs_turn(void) {
+  dialogs_send();
+  free_gone();
+}
+
 void dialogs_look(void) {
   if (waiting.first != NULL && loop_clock() - waiting.since > PATIENCE)
-    dialogs_turn();
+    dialogs_send();
 }
 
 void dialog_say(Dialog *dialog, uint32_t number, Slice bytes) {
@@ -153,9 +168,7 @@ static void dialog_readable(evutil_socket_t fd, short what, void *context) {
     return;
   }
   dialog->in.size += (size_t)got;
-  dialog_pin(dialog);
   dialog_hear(dialog);
-  dialog_unpin(dialog);
 }
 
 void dialog_open(Dialog *dialog, int fd) {

@@ -21,9 +21,9 @@ struct Dialog {
   int fd; /* -1: closed */
   struct event *readable, *writable;
   Heap in, out;
-  Dialog *next; /* of those with something to send in this turn */
-  bool waits;   /* it is among them */
-  int pins;     /* who still looks at it: freed when none */
+  Dialog *next; /* of those with something to send in this turn, or gone */
+  bool waits;   /* it is among the former */
+  int pins;     /* who will still look at it in another turn */
   /* A frame has come; its bytes live during the call. */
   void (*heard)(Dialog *dialog, uint32_t number, Slice bytes);
   /* It has been closed. */
@@ -33,7 +33,8 @@ struct Dialog {
 /* Takes over a socket; the two functions are set. */
 void dialog_open(Dialog *dialog, int fd);
 void dialog_close(Dialog *dialog);
-/* The last to unpin one frees it, which was allocated and has been closed. */
+/* It was allocated. When the last has unpinned it, which is closed then, it
+** is freed at the end of the turn. */
 void dialog_pin(Dialog *dialog);
 void dialog_unpin(Dialog *dialog);
 /* Sends at the end of this turn, when it is still open. */

@@ -20,7 +20,7 @@ typedef struct Question {
   lua_State *co; /* waits for the answer */
   uint32_t number;
   struct event timer;
-  struct Question *next;
+  struct Question *next, **link;
 } Question;
 
 /* The questions under way, the oldest first. It is Lua's userdata, and the
@@ -38,20 +38,22 @@ typedef struct Line {
   Asker *asker; /* NULL: it has gone */
 } Line;
 
-/* Takes the question at `at` out of the list and frees it; its coroutine. */
-static lua_State *question_take(Question **at) {
-  Question *question = *at;
+/* Takes it out of the list and frees it; its coroutine. */
+static lua_State *question_take(Question *question) {
   lua_State *co = question->co;
-  *at = question->next;
-  if (*at == NULL) question->asker->end = at;
+  *question->link = question->next;
+  if (question->next != NULL)
+    question->next->link = question->link;
+  else
+    question->asker->end = question->link;
   event_del(&question->timer);
   free(question);
   return co;
 }
 
-static Question **question_find(Asker *asker, uint32_t number) {
-  Question **at = &asker->first;
-  while (*at != NULL && (*at)->number != number) at = &(*at)->next;
+static Question *question_find(const Asker *asker, uint32_t number) {
+  Question *at = asker->first;
+  while (at != NULL && at->number != number) at = at->next;
   return at;
 }
 
@@ -59,9 +61,9 @@ static Question **question_find(Asker *asker, uint32_t number) {
 static void asker_heard(Dialog *dialog, uint32_t number, Slice bytes) {
   Asker *asker = ((Line *)dialog)->asker;
   if (asker == NULL) return;
-  Question **at = question_find(asker, number);
-  if (*at == NULL) return;
-  lua_State *co = question_take(at);
+  Question *question = question_find(asker, number);
+  if (question == NULL) return;
+  lua_State *co = question_take(question);
   lua_pushlstring(co, (const char *)bytes.data, bytes.size);
   loop_resume(co, 1);
 }
@@ -70,8 +72,11 @@ static void asker_ended(Dialog *dialog) {
   Asker *asker = ((Line *)dialog)->asker;
   if (asker == NULL) return;
   asker->dialog = NULL;
-  while (asker->first != NULL) {
-    lua_State *co = question_take(&asker->first);
+  Question *next = asker->first;
+  while (next != NULL) {
+    Question *question = next;
+    next = question->next;
+    lua_State *co = question_take(question);
     int count =
       engine_fail(co, "unavailable", "%s: the other end has gone", asker->path);
     loop_resume_later(co, count);
@@ -83,7 +88,7 @@ static void question_late(evutil_socket_t fd, short what, void *context) {
   (void)fd, (void)what;
   Question *question = context;
   Asker *asker = question->asker;
-  lua_State *co = question_take(question_find(asker, question->number));
+  lua_State *co = question_take(question);
   loop_resume(co,
               engine_fail(co, "timeout", "%s: no answer in time", asker->path));
 }
@@ -136,6 +141,7 @@ static int asker_ask(lua_State *L) {
   question->asker = asker;
   question->co = L;
   question->number = ++asker->numbers;
+  question->link = asker->end;
   *asker->end = question;
   asker->end = &question->next;
   evtimer_assign(&question->timer, loop_base(), question_late, question);

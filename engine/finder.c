@@ -43,7 +43,10 @@ static void reserve(lua_State *L, Finder *finder, size_t count) {
   while (room - room / 4 < count) room *= 2;
   if (room == finder->room) return;
   Finder larger = {.places = calloc(room, sizeof(Place)), .room = room};
-  if (larger.places == NULL) luaL_error(L, "not enough memory");
+  if (larger.places == NULL) {
+    luaL_error(L, "not enough memory");
+    return;
+  }
   for (size_t i = 0; i < finder->room; i++)
     if (finder->places[i].number != 0) put(&larger, finder->places[i]);
   free(finder->places);

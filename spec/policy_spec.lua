@@ -407,6 +407,15 @@ describe("policy", function()
       assert.equal("CLAIM_MISSING", reason)
       assert.equal("federated/connector", claim)
     end)
+
+    it("has no empty issuer's name", function()
+      local claims = { email = "a@example.com", email_verified = true,
+                       name = "" }
+      assert.equal("CLAIM_MISSING",
+        refused(EMAIL .. 'issuer_name = "{name}",', claims))
+      assert.equal("CLAIM_MISSING",
+        refused(EMAIL .. 'issuer_name = "{name}{name}",', claims))
+    end)
   end)
 
   describe("check", function()

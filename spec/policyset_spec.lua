@@ -1,5 +1,6 @@
 local authority = require("spec.ca.authority")
 local engine = require("fulcio.engine")
+local log = require("fulcio.log")
 local policyset = require("fulcio.policyset")
 
 local POLICY = [[
@@ -72,6 +73,14 @@ describe("policyset", function()
     assert.is_truthy(set)
     assert.is_nil(errors)
     assert.matches("config.example", left[1], 1, true)
+    local said = {}
+    finally(function() log.open({ mode = "prod" }) end)
+    log.open({ mode = "prod", write = function(line)
+      said[#said + 1] = line
+    end })
+    policyset.tell(left)
+    assert.equal(1, #said)
+    assert.matches('left out of the policies.*config%.example', said[1])
   end)
 
   local function unread(settings, message)

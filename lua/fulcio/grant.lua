@@ -60,16 +60,6 @@ local function text_of(policy, field, node, env)
   return text
 end
 
--- As text_of, for a field that every certificate has.
-local function needed(policy, field, node, env)
-  local text, refused = text_of(policy, field, node, env)
-  if refused then return nil, refused end
-  if not text or text == "" then
-    return invalid(policy, field, node, env, "leaves an empty " .. field)
-  end
-  return text
-end
-
 -- What a client proves comes from its token alone.
 local function challenge_of(policy, token)
   local env, problem = { claims = token, set = {}, default = {} }, nil
@@ -107,7 +97,7 @@ end
 local function standing(policy, env)
   local issuer, refused = env.claims.iss
   if policy.issuer_name then
-    issuer, refused = needed(policy, "issuer_name", policy.issuer_name, env)
+    issuer, refused = text_of(policy, "issuer_name", policy.issuer_name, env)
   end
   if not issuer then return nil, refused end
   local subject = claimvalue.find(env.claims, "sub")
@@ -139,7 +129,8 @@ local function extensions_of(policy, env)
   local list, count, claims = {}, 0, env.claims
   for _, slot in ipairs(policy.extensions) do
     local entry, node = slot.entry, slot.node
-    local name, text = entry.name, nil
+    local name = entry.name
+    local text
     if node then text = quick(slot, claims) else text = texts[name] end
     if node and not text then
       text, refused = text_of(policy, name, node, env)

@@ -182,6 +182,13 @@ describe("a refused client", function()
     end
   end
 
+  it("hears that the legacy service was given no key", function()
+    local heard = heard_by_call(call(
+      "/dev.sigstore.fulcio.v1beta.CA/CreateSigningCertificate",
+      messages.v1.CreateSigningCertificateRequest, {}, asked({}).token))
+    assert.same({ 3, "KEY_UNPARSABLE" }, { heard.code, heard.reason })
+  end)
+
   it("never hears what was wanted, which the log says", function()
     local output = server:output()
     assert.matches("acme/firmware", output, 1, true)

@@ -16,7 +16,7 @@ local M = {}
 
 -- The row of the first of these entries that really has the hash; false:
 -- none has.
-local function row(ledger, sql, hash, ...)
+local function first_row(ledger, sql, hash, ...)
   if not ledger.db then return query(ledger) end
   for i = 1, select("#", ...) do
     local rows, message, code = query(ledger, sql, (select(i, ...)), hash)
@@ -28,7 +28,7 @@ end
 
 --- Timestamp and signature of the SCT that an identity got; false: none.
 function M.sct(ledger, identity)
-  local found, message, code = row(ledger, [[
+  local found, message, code = first_row(ledger, [[
     SELECT timestamp, signature FROM entry JOIN hash USING (number)
     WHERE number = ? AND identity = ?]], identity,
     ledger.identities:find(identity))
@@ -38,7 +38,7 @@ end
 
 --- The number, from 0, of the entry with that leaf hash; false: none.
 function M.number(ledger, leaf_hash)
-  local found, message, code = row(ledger,
+  local found, message, code = first_row(ledger,
     "SELECT number FROM hash WHERE number = ? AND leaf = ?", leaf_hash,
     ledger.leaves:find(leaf_hash))
   return found and found[1], message, code

@@ -172,7 +172,8 @@ end
 function Submission:read(body, kind)
   local texts, message = decode(body)
   if not texts then return nil, message end
-  local der, leaf, chain = engine.bytes.unbase64(texts[1]), nil, nil
+  local der = engine.bytes.unbase64(texts[1])
+  local leaf, chain
   leaf, message = read_leaf(der, kind)
   if not leaf then return nil, message end
   chain, message = chain_above(self, texts, leaf, der)
