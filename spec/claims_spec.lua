@@ -65,6 +65,10 @@ describe("claims.parse", function()
     end
   end)
 
+  it("has DEL in a text, as Go", function()
+    assert.equal("a\127b", claims.parse('"a\127b"'))
+  end)
+
   it("refuses what is out of place, in the words of Go", function()
     for json, message in pairs({
       ["a"] = "'a' looking for beginning of value",

@@ -325,6 +325,15 @@ describe("draft.new", function()
     end
     local two = { { oid = "1.2.3", value = "" }, { oid = "2.2.3", value = "" } }
     assert(draft.new(leaf_profile(root, { extensions = two })))
+    refused("bad_utf8", draft.new(leaf_profile(root,
+      { extensions = { { oid = "1.2.3", text = "\255" } } })))
+    for _, wrong in ipairs({ { oid = 1, text = "" }, { oid = "1.2.3" },
+                             { oid = "1.2.3", text = {} }, { text = "" },
+                             { oid = "1.2.3", text = "", other = 1 } }) do
+      assert.has_error(function()
+        draft.new(leaf_profile(root, { extensions = { wrong } }))
+      end)
+    end
   end)
 
   it("refuses a key that cannot sign certificates", function()

@@ -57,6 +57,46 @@ describe("http1", function()
       "\r\n") .. "\r\n\r\n"
   end
 
+  it("answers 500 where the handler's answer is none, and says why",
+  function()
+    local answers = {
+      ["nil"] = "no response but a nil",
+      ["{}"] = "no status of 200 to 599",
+      ["{ status = 600 }"] = "no status of 200 to 599",
+      ["{ status = 200, headers = { [1] = 'x' } }"] = "names are strings",
+      ["{ status = 200, headers = { A = 'x' } }"] = "lower%-case letters",
+      ["{ status = 200, headers = { a = 'x\\n' } }"] = "control character",
+      ["{ status = 200, headers = { date = 'x' } }"] = "not the handler's",
+      ["{ status = 200, headers = { a = many(129) } }"] =
+        "more than 128 header fields",
+      ["{ status = 200, trailers = { date = 'x' } }"] = "not the handler's",
+      ["{ status = 200, trailers = named(17) }"] = "more than 16 trailers",
+      ["{ status = 200, stream = print }"] = "only HTTP/2 can stream",
+    }
+    for text, why in pairs(answers) do
+      local other, at = program.start([[
+        local function many(count)
+          local list = {}
+          for i = 1, count do list[i] = "x" end
+          return list
+        end
+        local function named(count)
+          local map = {}
+          for i = 1, count do map["a" .. i] = "x" end
+          return map
+        end
+        local answer = function() return ]] .. text .. [[, many, named end
+        server.http(listen(), function() return (answer()) end, {
+          on_error = function(trace) print(trace) end })
+        server.run()
+      ]])
+      assert.same({ 500 }, wire.statuses(wire.send(at,
+        request("GET / HTTP/1.1"))), text)
+      local _, said = program.finish(other)
+      assert.matches(why, said)
+    end
+  end)
+
   it("gives the handler what was asked", function()
     local answer = wire.send(port, request("GET /a%20b?c=d&e HTTP/1.1",
       "X-Twice: 1", "x-twice:2 ", "X-Empty:"))

@@ -116,6 +116,18 @@ describe("pkey.parse", function()
     end
   end)
 
+  it("reads PEM with lines of any length", function()
+    local key = assert(engine.pkey.generate("P-256"))
+    local text = key:pem():match("KEY%-%-%-%-%-\n(.*)\n%-%-%-%-%-END")
+    text = text:gsub("\n", "")
+    for length = 1, 9 do
+      local lines = text:gsub(("."):rep(length), "%0\n")
+      local pem = ("-----BEGIN PUBLIC KEY-----\n%s\n"
+        .. "-----END PUBLIC KEY-----\n"):format(lines)
+      assert.equal(key:spki(), assert(engine.pkey.parse(pem)):spki())
+    end
+  end)
+
   it("refuses PEM of other things", function()
     local pem = key_of("P-256"):pem()
     local texts = {
