@@ -1,7 +1,7 @@
 local engine = require("fulcio.engine")
 local grpc = require("fulcio.grpc")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 local refusal = require("fulcio.refusal")
 
 local Request = messages.health.HealthCheckRequest

@@ -6,7 +6,7 @@ local authority = require("spec.authority")
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 local directory = assert(arg[1], "usage: seeds.lua DIRECTORY")
 local counts = {}
@@ -125,8 +125,12 @@ local request = {
     proof_of_possession = keys["P-256"]:sign("a@example.com"),
   },
 }
-seed("request", protobuf.encode(
-  messages.v2.CreateSigningCertificateRequest, request))
+local message = protobuf.encode(
+  messages.v2.CreateSigningCertificateRequest, request)
+seed("request", message)
+for i = 0, 4 do seed("protobuf", string.char(i) .. message) end
+seed("protobuf", "\2\8\255\255\255\255\255\255\255\255\255\1\42\0\58\1a")
+seed("protobuf", "\4\34\4\34\2\24\1\42\2\16\5\50\0\58\0\66\1\1\64\3")
 seed("request", json.encode({
   credentials = { oidcIdentityToken = token },
   publicKeyRequest = {
