@@ -308,8 +308,8 @@ static void write_message(lua_State *L, Writer *to, int type, int depth);
 static void check_value(lua_State *L, int field, int wanted) {
   if (lua_type(L, -1) == wanted) return;
   const char *found = luaL_typename(L, -1);
-  luaL_error(L, "protobuf: %s is a %s, not a %s", push_name(L, field),
-             found, lua_typename(L, wanted));
+  luaL_error(L, "protobuf: %s is a %s, not a %s", push_name(L, field), found,
+             lua_typename(L, wanted));
 }
 
 /* int32 and enum are sent as 64 bits of two's complement. */
