@@ -36,6 +36,14 @@ function engine.bytes.base64url(bytes) end
 ---@return string? code "bad_base64"
 function engine.bytes.unbase64(text) end
 
+--- What gzip holds (RFC 1952), one member or several.
+---@param bytes string
+---@param limit integer bytes that it may be
+---@return string|nil
+---@return string? message
+---@return string? code "bad_gzip" "too_large"
+function engine.bytes.gunzip(bytes, limit) end
+
 --- Lower-case hexadecimal.
 ---@param bytes string
 ---@return string

@@ -93,6 +93,13 @@ for _, text in ipairs({ "aGVsbG8=", "aGVs-_8", "", "AA==", "\r\nAAAA" }) do
   seed("base64", text)
 end
 
+seed("gzip", engine.bytes.unbase64("H4sIAAAAAAAAA+NirAAAi5QTtQMAAAA="):rep(2))
+for _, name in ipairs({ "ca.pem", "fulcio-config.yaml" }) do
+  local pipe = assert(io.popen("gzip -c spec/fixtures/" .. name))
+  seed("gzip", pipe:read("a"))
+  pipe:close()
+end
+
 -- Certificate Transparency ----------------------------------------------
 
 local entry = { timestamp_ms = 1800000000000, kind = "precert",
