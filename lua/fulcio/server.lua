@@ -47,7 +47,11 @@ local function dispatch(request, context)
   end
   if not methods then error(refusal("not_found"), 0) end
   local handler = methods[request.method]
-  if not handler then error(refusal("method_not_allowed"), 0) end
+  if not handler then
+    -- What Fulcio does not have it has by no method.
+    error(refusal(calls[request.path] and "method_not_allowed"
+                  or "not_found"), 0)
+  end
   return handler(request, context)
 end
 
