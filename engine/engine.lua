@@ -118,7 +118,7 @@ engine.pkey = {}
 ---@param bytes string
 ---@return fulcio.pkey|nil
 ---@return string? message
----@return string? code "bad_key"
+---@return string? code "bad_key" "unfit_key" (DSA, X25519)
 function engine.pkey.parse(bytes) end
 
 --- Opens a private key from a PEM file: PKCS#8, encrypted PKCS#8, PKCS#1,
