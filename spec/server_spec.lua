@@ -100,6 +100,8 @@ describe("server", function()
       refused(ask(method, "/api/v2"), 404, 5, "Not Found", "NOT_FOUND")
     end
     refused(ask("POST", "/"), 404, 5, "Not Found", "NOT_FOUND")
+    refused(ask("GET", "/api/v2/trust%42undle"), 404, 5, "Not Found",
+            "NOT_FOUND")
   end)
 
   it("answers gRPC's addresses to gRPC alone", function()

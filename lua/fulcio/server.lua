@@ -29,13 +29,15 @@ local calls = {
   ["/healthz"]              = "/grpc.health.v1.Health/Check",
 }
 
--- path to method to handler
+-- path to method to handler. Paths are compared as they were sent: a proxy
+-- in front that keeps some away must not be told another way to them.
 local paths = {}
 for _, route in ipairs(routes) do
   local method, path, handler = route[1], route[2], route[3]
   paths[path] = paths[path] or {}
   paths[path][method] = handler
-  -- The protocol layer leaves the body out.
+  -- RFC 9110 section 9.1 wants it; Fulcio's gateway has no such method. The
+  -- protocol layer leaves the body out.
   if method == "GET" then paths[path].HEAD = handler end
 end
 
