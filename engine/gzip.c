@@ -11,7 +11,7 @@
 ** which is the first time, it counts only. */
 static const char *inflate_all(z_stream *stream, unsigned char *out,
                                size_t limit, size_t *size) {
-  unsigned char scratch[SCRATCH];
+  unsigned char scratch[SCRATCH] = {0};
   *size = 0;
   for (;;) {
     size_t room = out == NULL ? sizeof scratch : limit - *size;
