@@ -21,7 +21,7 @@ CC      ?= gcc
 BUILD   ?= build
 
 LIBRARIES := lua$(LUA) libcrypto libssl libcurl libevent libevent_openssl \
-             libnghttp2 sqlite3 libpcre2-8 libp11 p11-kit-1
+             libnghttp2 sqlite3 libpcre2-8 libp11 p11-kit-1 zlib
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 CFLAGS ?= -O2 -g
 WARN   := -std=c11 -Wall -Wextra -Wpedantic -Werror
@@ -94,7 +94,7 @@ QUIETLY = $(MAKE) --no-print-directory -s \
 DEPS := ca-certificates gcc libc6-dev libcurl4-openssl-dev libevent-dev \
         liblua5.4-dev libnghttp2-dev libp11-dev libp11-kit-dev \
         libpcre2-dev libsqlite3-dev \
-        libssl-dev lua-cjson lua-yaml node-llhttp pkg-config
+        libssl-dev lua-cjson lua-yaml node-llhttp pkg-config zlib1g-dev
 TEST_DEPS := curl dbus lua5.4 lua-busted libnss3-tools libtpm2-pkcs11-1 \
              libtss2-tcti-tabrmd0 opensc openssl p11-kit p11-kit-modules \
              procps python3-venv softhsm2 swtpm tpm2-abrmd valgrind

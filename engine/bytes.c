@@ -130,6 +130,7 @@ static const luaL_Reg BYTES[] = {
   {"base64", bytes_base64},
   {"base64url", bytes_base64url},
   {"digest", bytes_digest},
+  {"gunzip", bytes_gunzip},
   {"has", bytes_has},
   {"hex", bytes_hex},
   {"is_printable", text_is_printable},

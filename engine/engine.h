@@ -72,6 +72,9 @@ size_t base64_encode(Slice bytes, bool web, char *out);
 bool base64_decode(Slice text, unsigned allow, unsigned char *out,
                    size_t *size);
 
+/* gzip.c; its function of Lua is in the table `bytes` */
+int bytes_gunzip(lua_State *L);
+
 /* digest.c: "SHA-1", "SHA-256", "SHA-384", "SHA-512"; NULL and false for
 ** another name. `out` has room for EVP_MAX_MD_SIZE. */
 const EVP_MD *digest_named(const char *name);

@@ -36,6 +36,14 @@ function engine.bytes.base64url(bytes) end
 ---@return string? code "bad_base64"
 function engine.bytes.unbase64(text) end
 
+--- What gzip holds (RFC 1952), one member or several.
+---@param bytes string
+---@param limit integer bytes that it may be
+---@return string|nil
+---@return string? message
+---@return string? code "bad_gzip" "too_large"
+function engine.bytes.gunzip(bytes, limit) end
+
 --- Lower-case hexadecimal.
 ---@param bytes string
 ---@return string
@@ -111,7 +119,7 @@ engine.pkey = {}
 ---@param bytes string
 ---@return fulcio.pkey|nil
 ---@return string? message
----@return string? code "bad_key"
+---@return string? code "bad_key" "unfit_key" (DSA, X25519)
 function engine.pkey.parse(bytes) end
 
 --- Opens a private key from a PEM file: PKCS#8, encrypted PKCS#8, PKCS#1,
@@ -482,6 +490,34 @@ function engine.claims.parse(json) end
 
 --- What JSON null becomes.
 engine.claims.null = nil
+
+-- protobuf -------------------------------------------------------------
+
+engine.protobuf = {}
+
+--- A message type is a list of fields { number, name, type [, detail] }:
+--- type is "string", "bytes", "bool", "int32", "enum" or "message" (detail:
+--- the message type), with `repeated = true` and `oneof = NAME` where they
+--- apply.
+---@alias fulcio.message table
+
+--- Reads a message (proto3's wire format, no groups, nested at most 16
+--- deep) as a table by field name. What was not sent is absent, unknown
+--- fields are passed over, a message in parts is merged; of a oneof the last
+--- member counts, and is named in the field of the oneof's name.
+---@param type fulcio.message
+---@param bytes string
+---@return table|nil
+---@return string? message
+---@return string? code "bad_message"
+function engine.protobuf.decode(type, bytes) end
+
+--- Writes a message. Absent fields and defaults are left out, but a member
+--- of a oneof is written when it is set.
+---@param type fulcio.message
+---@param message table
+---@return string
+function engine.protobuf.encode(type, message) end
 
 -- uri ------------------------------------------------------------------
 

@@ -173,7 +173,8 @@ static int stop_parser(llhttp_t *parser) {
   return HPE_PAUSED;
 }
 
-/* Whether llhttp reads the same out of it. */
+/* Whether llhttp reads the same out of it. It knows methods by name alone;
+** one that it does not know it reads as another that may have a body. */
 static int parse_again(const char *bytes, size_t size, Head *head) {
   static const llhttp_settings_t settings = {
     .on_headers_complete = stop_parser,
@@ -181,14 +182,19 @@ static int parse_again(const char *bytes, size_t size, Head *head) {
   llhttp_t parser;
   llhttp_init(&parser, HTTP_REQUEST, &settings);
   llhttp_errno_t code = llhttp_execute(&parser, bytes, size);
-  if (code == HPE_INVALID_METHOD) return 501;
+  const char *name = llhttp_method_name((llhttp_method_t)parser.method);
+  if (code == HPE_INVALID_METHOD) {
+    llhttp_init(&parser, HTTP_REQUEST, &settings);
+    llhttp_execute(&parser, "PUT", 3);
+    code = llhttp_execute(&parser, bytes + head->method.size,
+                          size - head->method.size);
+  } else if (strlen(name) != head->method.size ||
+             memcmp(name, head->method.data, head->method.size) != 0) {
+    return 400;
+  }
   if (code != HPE_PAUSED || parser.http_major != 1 ||
       parser.http_minor != head->minor)
     return 400;
-  const char *method = llhttp_method_name((llhttp_method_t)parser.method);
-  if (strlen(method) != head->method.size ||
-      memcmp(method, head->method.data, head->method.size) != 0)
-    return 501;
   bool chunked = (parser.flags & F_CHUNKED) != 0;
   bool has_length = (parser.flags & F_CONTENT_LENGTH) != 0;
   if (chunked != head->chunked || has_length != head->has_length ||

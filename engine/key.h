@@ -18,6 +18,8 @@ typedef struct KeyShape {
 } KeyShape;
 /* Never NULL; kind "unknown" for what we do not know. */
 const KeyShape *spki_shape(Slice spki);
+/* Whether it is one that Go reads and that nobody may use: DSA, X25519. */
+bool spki_is_unfit(Slice spki);
 /* The shape of a curve or of Ed25519 by its name; NULL: none. */
 const KeyShape *spki_named(const char *name);
 enum { CURVE_COUNT = 4 }; /* shapes with a group */

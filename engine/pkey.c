@@ -102,7 +102,7 @@ static Slice wrap_rsa(lua_State *L, DerWriter *opened, Slice rsa) {
   return der_written(writer);
 }
 
-/* pkey.parse(bytes) --> pkey | nil, message, "bad_key" */
+/* pkey.parse(bytes) --> pkey | nil, message, code */
 static int pkey_parse(lua_State *L) {
   Slice text = engine_slice(L, 1), label, spki = text;
   Room room;
@@ -117,6 +117,8 @@ static int pkey_parse(lua_State *L) {
     }
   }
   if (pkey_push_spki(L, spki)) return 1;
+  if (spki_is_unfit(spki))
+    return engine_fail(L, "unfit_key", "a key of a kind that nobody may use");
   return engine_fail(L, "bad_key", "not a public key of a kind we know");
 }
 

@@ -120,6 +120,35 @@ const KeyShape *spki_shape(Slice spki) {
   return spki_rsa(spki, &modulus, &exponent) ? &RSA_SHAPE : &UNKNOWN;
 }
 
+/* A positive INTEGER. */
+static bool take_positive(Slice *in) {
+  Slice magnitude;
+  return der_take_unsigned(in, &magnitude) &&
+    (magnitude.size > 1 || magnitude.data[0] != 0);
+}
+
+/* DSA (RFC 3279 section 2.3.2): p, q and g, then the key itself. */
+static bool is_dsa(Slice spki) {
+  static const Slice dsa = {
+    (const unsigned char *)"\x2a\x86\x48\xce\x38\x04\x01", 7};
+  Slice body, algorithm, oid, parameters, bits;
+  return der_take(&spki, DER_SEQUENCE, &body) &&
+    der_take(&body, DER_SEQUENCE, &algorithm) && der_take_bits(&body, &bits) &&
+    der_take(&algorithm, DER_OID, &oid) && slice_equal(oid, dsa) &&
+    der_take(&algorithm, DER_SEQUENCE, &parameters) &&
+    spki.size + body.size + algorithm.size == 0 && take_positive(&parameters) &&
+    take_positive(&parameters) && take_positive(&parameters) &&
+    take_positive(&bits);
+}
+
+bool spki_is_unfit(Slice spki) {
+  static const unsigned char x25519[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
+                                         0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00};
+  return is_dsa(spki) ||
+    (spki.size == sizeof x25519 + 32 &&
+     memcmp(spki.data, x25519, sizeof x25519) == 0);
+}
+
 const KeyShape *spki_named(const char *name) {
   for (int i = 0; i < SHAPE_COUNT; i++)
     if (strcmp(SHAPES[i].name, name) == 0) return &SHAPES[i];

@@ -59,6 +59,50 @@ describe("bytes.base64", function()
   end)
 end)
 
+describe("bytes.gunzip", function()
+  local gunzip = bytes.gunzip
+
+  local function gzip(text)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+    local pipe = assert(io.popen("gzip -nc " .. path))
+    local zipped = pipe:read("a")
+    pipe:close()
+    os.remove(path)
+    return zipped
+  end
+
+  local long = ("abc\0"):rep(50000)
+
+  it("reads what gzip writes, and several in a row", function()
+    for _, text in ipairs({ "", "a", long }) do
+      assert.equal(text, gunzip(gzip(text), #text))
+    end
+    assert.equal("a" .. long .. "b",
+                 gunzip(gzip("a") .. gzip(long) .. gzip("b"), #long + 2))
+  end)
+
+  it("refuses what would be longer than it may", function()
+    for _, text in ipairs({ "a", long, ("\0"):rep(10000000) }) do
+      local none, _, code = gunzip(gzip(text), #text - 1)
+      assert.same({ nil, "too_large" }, { none, code })
+    end
+  end)
+
+  it("refuses what is cut short, changed, or followed by something",
+  function()
+    local zipped = gzip(long)
+    local crc = zipped:sub(1, -9) .. "\0" .. zipped:sub(-7)
+    for _, text in ipairs({ "", "\31\139", "abc", zipped:sub(1, -2), crc,
+                            zipped:sub(1, 40), zipped .. "x" }) do
+      local none, message, code = gunzip(text, 1000000)
+      assert.same({ nil, "not gzip", "bad_gzip" }, { none, message, code })
+    end
+  end)
+end)
+
 describe("bytes.hex", function()
   it("writes two lower-case digits a byte", function()
     assert.equal("", bytes.hex(""))

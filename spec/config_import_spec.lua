@@ -46,7 +46,47 @@ local function said(grant, name)
   end
 end
 
+-- A GitLab token whose pipeline is defined there.
+local function gitlab(place)
+  local claims = { ref_type = "branch", runner_id = 1,
+                   ci_config_ref_uri = place }
+  for name in ([[project_path pipeline_source pipeline_id job_id ref
+      namespace_path namespace_id project_id sha
+      runner_environment]]):gmatch("%S+") do
+    claims[name] = "x"
+  end
+  return claims
+end
+
 describe("config_import", function()
+  it("names a GitLab pipeline as Go writes its URL", function()
+    local text = config({ Type = "gitlab-pipeline" })
+    for place, name in pairs({
+        ["gitlab.com/a//.gitlab-ci.yml@refs/heads/main"] =
+          "https://gitlab.com/a//.gitlab-ci.yml@refs/heads/main",
+        ["//evil.example/x"] = "https://evil.example/x",
+        ["http://h.example/x"] = "https://h.example/x",
+        ["/x"] = "https:///x" }) do
+      local grant = assert(decide(text, gitlab(place)))
+      assert.same({ name, name, name }, { grant.san.value,
+        said(grant, "build_config_uri"), said(grant, "build_signer_uri") })
+    end
+  end)
+
+  it("refuses a GitLab pipeline that is nowhere in Go's words", function()
+    for place, words in pairs({
+        ["a b"] = 'x509: cannot parse URI "https://a%20b": parse'
+          .. ' "https://a%20b": invalid URL escape "%20"',
+        ["a|b"] = 'x509: cannot parse URI "https://a%7Cb": parse'
+          .. ' "https://a%7Cb": invalid URL escape "%7C"',
+        ["%zz"] = 'parse "%zz": invalid URL escape "%zz"' }) do
+      local none, refused = decide(config({ Type = "gitlab-pipeline" }),
+                                   gitlab(place))
+      assert.is_nil(none)
+      assert.equal(words, refused.message)
+    end
+  end)
+
   it("reads the public configuration alike as YAML and JSON", function()
     local yaml = assert(config_import.parse("c", read(PUBLIC .. ".yaml")))
     local json = assert(config_import.parse("c", read(PUBLIC .. ".json")))

@@ -43,7 +43,8 @@ describe("connection", function()
       answer)
     assert.matches("refused: 400$", wire.send(port, "?\r\n\r\n"))
     assert.same({ 501 },
-      wire.statuses(wire.send(port, "BREW / HTTP/1.1\r\nHost: a\r\n\r\n")))
+      wire.statuses(wire.send(port, "POST / HTTP/1.1\r\nHost: a\r\n"
+        .. "Transfer-Encoding: tea\r\n\r\n")))
     running:wait_for("no words\nstack traceback:")
     assert.is_true(program.finish(running))
   end)

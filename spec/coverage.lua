@@ -8,8 +8,8 @@ local SIGNING = {
   "signing", "token", "issuers", "discovery", "policy", "policyset", "loader",
   "compile", "provider", "grant", "claimtext", "claimvalue", "matcher",
   "words", "san", "oids", "template", "template_fields", "proof", "request",
-  "reply", "refusal", "server", "ctclient", "trust", "json", "protobuf",
-  "grpc", "services", "ca/ephemeral", "ca/file", "ca/software", "ca/chain",
+  "reply", "refusal", "server", "ctclient", "trust", "json", "grpc",
+  "services", "ca/ephemeral", "ca/file", "ca/software", "ca/chain",
   "ca/pkcs11", "ca/googleca",
 }
 
@@ -17,8 +17,8 @@ local ENGINE = {
   "bytes", "base64", "digest", "pkey", "spki", "weak", "algorithm",
   "signature", "signing", "x509", "certificate", "chain", "name", "san",
   "usage", "object", "field", "draft", "profile", "extension", "csr", "jws",
-  "jwk", "claims", "scalar", "token", "uri", "reference", "percent",
-  "pattern", "sct", "der_read", "der_write", "pem", "error", "head",
+  "jwk", "claims", "scalar", "protobuf", "token", "uri", "reference",
+  "percent", "pattern", "sct", "der_read", "der_write", "pem", "error", "head",
   "chunked", "request", "response", "sandbox", "limits", "http",
   "http_request",
 }

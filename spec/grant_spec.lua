@@ -30,6 +30,22 @@ describe("grant", function()
     assert.equal("email address is not valid", why.log.detail)
   end)
 
+  it("wants email_verified to be true or false where it may be either",
+  function()
+    local null = require("fulcio.engine").claims.null
+    local fields = 'san = { email = "{email}" }, unverified_email = true,'
+    for _, value in ipairs({ true, false, "false", "True" }) do
+      assert.truthy(decide(fields, { sub = "s", email = "a@example.com",
+                                     email_verified = value }))
+    end
+    assert.truthy(decide(fields, { sub = "s", email = "a@example.com" }))
+    for _, value in ipairs({ null, "", "yes", 1, {} }) do
+      local _, why = decide(fields, { sub = "s", email = "a@example.com",
+                                      email_verified = value })
+      assert.equal("EMAIL_NOT_VERIFIED", why.reason)
+    end
+  end)
+
   it("tells the client how X.509 cannot write its name", function()
     local _, why = decide('san = { email = "{email}" },', {
       sub = "s", email = "ü@example.com", email_verified = true })

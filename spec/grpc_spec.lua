@@ -1,7 +1,7 @@
 local engine = require("fulcio.engine")
 local grpc = require("fulcio.grpc")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 local refusal = require("fulcio.refusal")
 
 local Request = messages.health.HealthCheckRequest
@@ -16,6 +16,21 @@ local function request(body, headers)
   headers["content-type"] = "application/grpc"
   return { method = "POST", path = "/s/m", protocol = "h2",
            headers = headers, body = body or framed("") }
+end
+
+-- gzip --no-name, of a HealthCheckRequest for "x".
+local ZIPPED = engine.bytes.unbase64("H4sIAAAAAAAAA+NirAAAi5QTtQMAAAA=")
+
+local function zipped_zeros(count)
+  local pipe = assert(io.popen(("head -c %d /dev/zero | gzip -nc")
+    :format(count), "r"))
+  local bytes = pipe:read("a")
+  pipe:close()
+  return bytes
+end
+
+local function framed_long(bytes, flag)
+  return string.char(flag) .. (">s4"):pack(bytes)
 end
 
 local function methods(call)
@@ -82,9 +97,26 @@ describe("grpc", function()
     { "an unknown method", "12", function()
       return grpc.handle({}, request())
     end },
-    { "a compressed message", "12", function()
-      return grpc.handle(methods(serving), request(framed("", 1)))
-    end },
+    { "a compressed message whose encoding is not told", "13", function()
+      return grpc.handle(methods(serving), request(framed(ZIPPED, 1)))
+    end, "grpc: compressed flag set with identity or empty encoding" },
+    { "an encoding that it does not read", "12", function()
+      return grpc.handle(methods(serving),
+        request(framed(""), { ["grpc-encoding"] = "deflate" }))
+    end, 'grpc: Decompressor is not installed for grpc-encoding "deflate"' },
+    { "a message that is neither compressed nor not", "13", function()
+      return grpc.handle(methods(serving),
+        request(framed(ZIPPED, 2), { ["grpc-encoding"] = "gzip" }))
+    end, "grpc: received unexpected payload format 2" },
+    { "what only says that it is gzip", "13", function()
+      return grpc.handle(methods(serving),
+        request(framed("x", 1), { ["grpc-encoding"] = "gzip" }))
+    end, "grpc: failed to decompress the message: not gzip" },
+    { "little that becomes much", "8", function()
+      return grpc.handle(methods(serving),
+        request(framed_long(zipped_zeros(300000), 1),
+                { ["grpc-encoding"] = "gzip" }))
+    end, "grpc: received message after decompression larger than max 262144" },
     { "a message cut short", "13", function()
       return grpc.handle(methods(serving), request("\0\0\0\0\9x"))
     end },
@@ -96,7 +128,7 @@ describe("grpc", function()
     end },
     { "a message over the limit", "8", function()
       return grpc.handle(methods(serving), request("\0\255\0\0\0"))
-    end },
+    end, "grpc: received message larger than max (4278190080 vs. 262144)" },
     { "what is not protobuf", "3", function()
       return grpc.handle(methods(serving), request(framed("\255")))
     end },
@@ -106,8 +138,27 @@ describe("grpc", function()
       local response = case[3]()
       assert.equal(200, response.status)
       assert.equal(case[2], response.headers["grpc-status"])
+      if case[4] then
+        assert.equal(case[4], response.headers["grpc-message"])
+      end
     end)
   end
+
+  it("reads messages compressed by gzip, and those beside them that are "
+     .. "not", function()
+    local heard = {}
+    local answer = methods(function(_, message)
+      heard[#heard + 1] = message.service
+      return { status = 1 }
+    end)
+    local plain = protobuf.encode(Request, { service = "y" })
+    for _, body in ipairs({ framed(ZIPPED, 1), framed(plain) }) do
+      local response = grpc.handle(answer,
+        request(body, { ["grpc-encoding"] = "gzip" }))
+      assert.equal(framed("\8\1"), response.body)
+    end
+    assert.same({ "x", "y" }, heard)
+  end)
 
   it("names what is unknown as grpc-go does", function()
     for path, text in pairs({
@@ -124,7 +175,7 @@ describe("grpc", function()
 
   it("says which encoding of messages it reads", function()
     local response = grpc.handle(methods(serving), request(framed("", 1)))
-    assert.equal("identity", response.headers["grpc-accept-encoding"])
+    assert.equal("identity, gzip", response.headers["grpc-accept-encoding"])
   end)
 
   it("refuses other methods than POST", function()

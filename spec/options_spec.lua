@@ -129,13 +129,30 @@ describe("options", function()
                 errors({ "--ca", "tinka" }))
   end)
 
-  it("refuse a flag without its value, and one given twice", function()
+  it("refuse a flag without its value", function()
     assert.same({ "--port needs a value" },
                 errors({ "--ca=fileca", "--port" }))
-    assert.same({ "--port is given twice" },
-                errors({ "--ca=fileca", "--port=1", "--http-port=2" }))
-    assert.same({ "--port is given twice" },
-                errors({ "--ca=fileca", "--port", "1", "--port", "2" }))
+  end)
+
+  it("take the last of a flag that is given twice, as Fulcio", function()
+    local found = assert(parse(
+      { "--ca=tinka", "--port=x", "--fileca-watch=false", "--ca=fileca",
+        "--http-port", "2", "--fileca-watch", "--host=a", "--host=" },
+      { FULCIO_SERVE_PORT = "3", FULCIO_SERVE_HOST = "b" }))
+    assert.equal("fileca", found.ca)
+    assert.equal(2, found.port)
+    assert.is_true(found.fileca_watch)
+    assert.equal("", found.host)
+  end)
+
+  it("refuse a number or a time that is none, whatever comes after it",
+  function()
+    assert.same({ '--workers: "x" is not a whole number, at least 1,'
+                  .. " at most 256" },
+                errors({ "--ca=fileca", "--workers=x", "--workers=1" }))
+    assert.same({ '--idle-connection-timeout: "x" is not a time such as 30s' },
+                errors({ "--ca=fileca", "--idle-connection-timeout=x",
+                         "--idle-connection-timeout=1s" }))
   end)
 
   it("add up a list that is given twice", function()

@@ -144,12 +144,27 @@ describe("pkey.parse", function()
     end
   end)
 
+  it("tells kinds that nobody may use from what is no key", function()
+    local x25519 = engine.bytes.base64("\x30\x2a\x30\5\6\3\x2b\x65\x6e\3"
+      .. "\x21\0" .. ("k"):rep(32))
+    local dsa = "\x30\x1c\x30\x14\6\7\x2a\x86\x48\xce\x38\4\1\x30\9"
+      .. "\2\1\x17\2\1\x0b\2\1\4\3\4\0\2\1\8"
+    local pem = "-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n"
+    refused("unfit_key", pkey.parse(pem:format(x25519)))
+    refused("unfit_key", pkey.parse(dsa))
+    for _, odd in ipairs({ dsa .. "\0", dsa:sub(1, -2),
+        dsa:gsub("\2\1\8", "\2\1\0"), dsa:gsub("\2\1\4", "\2\1\x84"),
+        dsa:gsub("\x38\4\1", "\x38\4\2") }) do
+      refused("bad_key", pkey.parse(odd))
+    end
+  end)
+
   it("refuses kinds that Fulcio does not read", function()
     for _, arguments in ipairs({
       "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
       "-algorithm EC -pkeyopt ec_paramgen_curve:P-256"
         .. " -pkeyopt ec_param_enc:explicit",
-      "-algorithm ED448", "-algorithm X25519", "-algorithm RSA-PSS",
+      "-algorithm ED448", "-algorithm X448", "-algorithm RSA-PSS",
     }) do
       local pem = openssl.public(openssl.key("key.pem", arguments))
       refused("bad_key", pkey.parse(pem))

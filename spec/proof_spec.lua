@@ -41,6 +41,13 @@ describe("proof", function()
     assert.equal("P-256", proof.verify(request, grant).name)
   end)
 
+  it("calls kinds insecure that Go reads and nobody may use", function()
+    local key = "\x30\x2a\x30\5\6\3\x2b\x65\x6e\3\x21\0" .. ("k"):rep(32)
+    local refusal = refused("KEY_WEAK", { public_key = key, proof = "x" })
+    assert.equal("The public key supplied in the request is insecure",
+                 refusal.message)
+  end)
+
   it("refuses a signature over anything but the challenge", function()
     local refusal = refused("PROOF_WRONG", request_for("P-256", "sub"))
     assert.equal("The signature supplied in the request could not be "

@@ -93,10 +93,15 @@ describe("server", function()
     refused(ask("GET", "/ping"), 404, 5, "Not Found", "NOT_FOUND")
     refused(ask("POST", "/api/v2/signingCert/"), 404, 5, "Not Found",
             "NOT_FOUND")
-    for _, method in ipairs({ "GET", "PUT", "HEAD", "OPTIONS" }) do
+    for _, method in ipairs({ "GET", "PUT", "HEAD", "OPTIONS", "FOO",
+                              "post" }) do
       refused(ask(method, "/api/v2/signingCert"), 501, 12,
               "Method Not Allowed", "METHOD_NOT_ALLOWED")
+      refused(ask(method, "/api/v2"), 404, 5, "Not Found", "NOT_FOUND")
     end
+    refused(ask("POST", "/"), 404, 5, "Not Found", "NOT_FOUND")
+    refused(ask("GET", "/api/v2/trust%42undle"), 404, 5, "Not Found",
+            "NOT_FOUND")
   end)
 
   it("answers gRPC's addresses to gRPC alone", function()

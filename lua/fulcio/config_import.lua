@@ -16,7 +16,16 @@ local M = {}
 
 local forms = { go = gotext.node }
 
--- A claim that is a URL, or one without its scheme, as https.
+-- A URL as https, as Go writes one whose scheme was set: a name without
+-- scheme is a path to Go, which becomes a host in the text.
+local function as_https(uri)
+  if uri.scheme then return "https" .. uri.text:sub(#uri.scheme + 1) end
+  local slashes = uri.host or uri.text:find("^[?#]")
+  return (slashes and "https:" or "https://") .. uri.text
+end
+
+-- A claim that is a URL, or one without its scheme, as https. What a client
+-- hears of one that is none is Go's.
 function forms.https(form, options, compile)
   local node, message = compile(form[1], options)
   if not node then return nil, message end
@@ -26,12 +35,14 @@ function forms.https(form, options, compile)
       local text, wrong = claimtext.fill(node, env)
       if not text then return nil, wrong end
       local uri, why = engine.uri.parse(text)
-      if not uri then
-        return nil, { code = "claim_invalid", claim = claimtext.first(node),
-                      why = why, message = why }
+      local whole = uri and as_https(uri)
+      if whole then
+        uri, why = engine.uri.parse(whole)
+        if uri then return whole end
+        why = ('x509: cannot parse URI "%s": %s'):format(whole, why)
       end
-      if not uri.scheme then return "https://" .. uri.text end
-      return "https" .. uri.text:sub(#uri.scheme + 1)
+      return nil, { code = "claim_invalid", claim = claimtext.first(node),
+                    why = why, message = why }
     end,
   }
 end

@@ -149,7 +149,9 @@ end
 local function verified(policy, env)
   if not policy.reads_email or env.set.email then return true end
   local absent = claimvalue.find(env.claims, "email") == nil
-  local value = claimvalue.find(env.claims, "email_verified")
+  -- null and "" are no claim elsewhere; Fulcio takes neither for this one,
+  -- not even where it needs no answer.
+  local value = env.claims.email_verified
   local state = claimvalue.boolean(value)
   if state or (state == false and (absent or policy.unverified_email)) then
     return true

@@ -6,7 +6,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 local refusal = require("fulcio.refusal")
 
 local OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 0, 3, 4
@@ -76,22 +76,55 @@ local function frame(bytes)
                      math.floor(size / 256) % 256, size % 256) .. bytes
 end
 
+-- How the messages of a request that say so are compressed; nil: not.
+-- Fulcio has gzip too. Ours are not compressed, as a server may choose.
+local function encoding_of(request)
+  local name = request.headers["grpc-encoding"]
+  if name ~= "" and name ~= "identity" then return name end
+end
+
+-- What is unacceptable of a message by its first byte: code, text, in
+-- grpc-go's words; nil: nothing.
+local function check_flag(flag, encoding)
+  if encoding and encoding ~= "gzip" then
+    return UNIMPLEMENTED, ("grpc: Decompressor is not installed for "
+      .. 'grpc-encoding "%s"'):format(encoding)
+  elseif flag > 1 then
+    return INTERNAL,
+      ("grpc: received unexpected payload format %d"):format(flag)
+  elseif flag == 1 and not encoding then
+    return INTERNAL,
+      "grpc: compressed flag set with identity or empty encoding"
+  end
+end
+
+local function decompress(bytes, rest)
+  local whole, message, code = engine.bytes.gunzip(bytes, max_message)
+  if whole then return whole, rest end
+  if code == "too_large" then
+    return nil, RESOURCE_EXHAUSTED, ("grpc: received message after "
+      .. "decompression larger than max %d"):format(max_message)
+  end
+  return nil, INTERNAL, "grpc: failed to decompress the message: " .. message
+end
+
 -- Takes one message off the front of `buffer`: message and the rest; nil
 -- when more bytes are needed; nil, code, text when it is not acceptable.
-local function unframe(buffer)
+local function unframe(buffer, encoding)
   if #buffer < 5 then return nil end
   local flag, a, b, c, d = buffer:byte(1, 5)
-  if flag ~= 0 then
-    return nil, UNIMPLEMENTED, "compressed messages are not supported"
-  end
+  local code, text = check_flag(flag, encoding)
+  if code then return nil, code, text end
   local size = ((a * 256 + b) * 256 + c) * 256 + d
   if size > max_message then
     return nil, RESOURCE_EXHAUSTED,
-      ("received message larger than max (%d vs. %d)")
+      ("grpc: received message larger than max (%d vs. %d)")
         :format(size, max_message)
   end
   if #buffer < 5 + size then return nil end
-  return buffer:sub(6, 5 + size), buffer:sub(6 + size)
+  local bytes, rest = buffer:sub(6, 5 + size), buffer:sub(6 + size)
+  if flag == 1 then return decompress(bytes, rest) end
+  return bytes, rest
 end
 
 local units = { H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9 }
@@ -145,11 +178,11 @@ local function attempt(run, ...)
 end
 
 local function unary(method, request, context)
-  local bytes, code, text = unframe(request.body)
+  local bytes, code, text = unframe(request.body, encoding_of(request))
   if not bytes then
     local response = only(status(code or INTERNAL,
                                  text or "message is cut short"))
-    response.headers["grpc-accept-encoding"] = "identity"
+    response.headers["grpc-accept-encoding"] = "identity, gzip"
     return response
   end
   if code ~= "" then
@@ -172,10 +205,10 @@ end
 -- A reader of the messages a client streams: message; nil at the end;
 -- nil, code, text when one is not acceptable.
 local function reader(method, request)
-  local buffer = ""
+  local buffer, encoding = "", encoding_of(request)
   return function()
     while true do
-      local bytes, rest, text = unframe(buffer)
+      local bytes, rest, text = unframe(buffer, encoding)
       if bytes then
         buffer = rest
         local message, why = protobuf.decode(method.input, bytes)

@@ -51,8 +51,12 @@ local families = {
                                 "Processor seconds of all processes" },
   process_resident_memory_bytes = { "gauge",
                                     "Resident memory of all processes" },
-  process_start_time_seconds = { "gauge",
-                                 "When the process that answers started" },
+  process_virtual_memory_bytes = { "gauge",
+                                   "Virtual memory of all processes" },
+  process_open_fds = { "gauge", "Open file descriptors of the process that"
+                                .. " has the most" },
+  process_max_fds = { "gauge", "File descriptors that a process may open" },
+  process_start_time_seconds = { "gauge", "When the server started" },
 }
 
 -- Names of gRPC's statuses, as grpc_server_handled_total has them.

@@ -58,23 +58,36 @@ local function named(argument, by_key)
   return nil
 end
 
--- Takes a flag's value; those of a list that is given again are added.
-local function take_argument(found, flag, name, text)
-  local key = key_of(flag[1])
-  local before = found.given[key] and found[key]
-  if found.given[key] and flag.kind ~= "list" then
-    complain(found, "--%s is given twice", flag[1])
+-- Kinds whose values pflag reads where they stand, so that each must be one;
+-- of the others it keeps the last text.
+local read_at_once = { boolean = true, duration = true, integer = true }
+
+-- Takes a flag's value. The last one counts; those of a list that is given
+-- again are added.
+local function take_argument(found, one, is_last)
+  local flag = one.flag
+  if not is_last and not read_at_once[flag.kind] and flag.kind ~= "list" then
     return
   end
+  local key = key_of(flag[1])
+  local before = found.given[key] and flag.kind == "list" and found[key]
   found.given[key] = nil
-  take(found, flag, text, "--" .. name)
+  take(found, flag, one.text, "--" .. one.name)
   if not before or not found[key] then return end
   for _, item in ipairs(found[key]) do before[#before + 1] = item end
   found[key] = before
 end
 
+local function take_arguments(found, given)
+  local last = {}
+  for i, one in ipairs(given) do last[one.flag] = i end
+  for i, one in ipairs(given) do
+    take_argument(found, one, last[one.flag] == i)
+  end
+end
+
 local function read_arguments(found, arguments, by_key, names)
-  local i = 1
+  local i, given = 1, {}
   while i <= #arguments do
     local argument = arguments[i]
     local name, flag, text = named(argument, by_key)
@@ -89,13 +102,14 @@ local function read_arguments(found, arguments, by_key, names)
         text = arguments[i]
       end
       if text then
-        take_argument(found, flag, name, text)
+        given[#given + 1] = { flag = flag, name = name, text = text }
       else
         complain(found, "--%s needs a value", name)
       end
     end
     i = i + 1
   end
+  take_arguments(found, given)
 end
 
 local PREFIX = "FULCIO_SERVE_"

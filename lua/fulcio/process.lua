@@ -1,5 +1,7 @@
 --- What the processes of a running server use together, read from /proc.
 
+local engine = require("fulcio.engine")
+
 local TICKS = 100  -- a second, in /proc/PID/stat, on every Linux
 
 local M = {}
@@ -34,25 +36,46 @@ local function family()
   return pids
 end
 
---- Processor seconds, resident bytes and number of all processes of the
---- server that this process is a worker of.
+-- Open descriptors of a process, 0 of one that we may not look at.
+local function descriptors(pid)
+  return #(engine.system.list("/proc/" .. pid .. "/fd") or {})
+end
+
+local function kilobytes(status, name)
+  return (status:match(name .. ":%s*(%d+)") or 0) * 1024
+end
+
+--- What all processes of the server that this one is a worker of use:
+--- processor `seconds`, `resident` and `virtual` bytes; their `count`; and
+--- the most `descriptors` that one of them has, because each has its own
+--- limit of them.
 function M.usage()
-  local seconds, bytes, count = 0, 0, 0
+  local usage = { seconds = 0, resident = 0, virtual = 0, count = 0,
+                  descriptors = 0 }
   for _, pid in ipairs(family()) do
     local fields = stat(pid)
     local status = fields and read("/proc/" .. pid .. "/status")
     if status then
-      seconds = seconds + (fields[12] + fields[13]) / TICKS
-      bytes = bytes + (status:match("VmRSS:%s*(%d+)") or 0) * 1024
-      count = count + 1
+      usage.seconds = usage.seconds + (fields[12] + fields[13]) / TICKS
+      usage.resident = usage.resident + kilobytes(status, "VmRSS")
+      usage.virtual = usage.virtual + kilobytes(status, "VmSize")
+      usage.descriptors = math.max(usage.descriptors, descriptors(pid))
+      usage.count = usage.count + 1
     end
   end
-  return { seconds = seconds, bytes = bytes, count = count }
+  return usage
 end
 
---- When this process started, in seconds since 1970; nil without /proc.
+--- How many descriptors one process may have; nil without /proc.
+function M.descriptor_limit()
+  local limits = read("/proc/self/limits")
+  return tonumber(limits and limits:match("Max open files%s+(%d+)"))
+end
+
+--- When the server started, in seconds since 1970: a worker that is
+--- replaced counts on where the one before it stopped. nil without /proc.
 function M.started()
-  local fields, system = stat("self"), read("/proc/stat")
+  local fields, system = stat(family()[1] or "self"), read("/proc/stat")
   local boot = system and system:match("btime (%d+)")
   return fields and boot and boot + fields[20] / TICKS
 end

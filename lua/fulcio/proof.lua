@@ -78,11 +78,11 @@ local function parse(request)
     end
     return csr.key, csr
   end
-  local key, message = engine.pkey.parse(request.public_key or "")
-  if not key then
-    return nil, refusal("key_unparsable", { log = { error = message } })
-  end
-  return key
+  local key, message, code = engine.pkey.parse(request.public_key or "")
+  if key then return key end
+  local unfit = code == "unfit_key"
+  return nil, refusal(unfit and "key_weak" or "key_unparsable",
+                      { log = { error = message } })
 end
 
 --- The public key of a request, checked for weakness, and its CSR when it

@@ -4,7 +4,7 @@
 -- are read with, so a listed method is one that is answered.
 
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 -- google/protobuf/descriptor.proto, the part that is used.
 local FieldDescriptor = {

@@ -29,13 +29,15 @@ local calls = {
   ["/healthz"]              = "/grpc.health.v1.Health/Check",
 }
 
--- path to method to handler
+-- path to method to handler. Paths are compared as they were sent: a proxy
+-- in front that keeps some away must not be told another way to them.
 local paths = {}
 for _, route in ipairs(routes) do
   local method, path, handler = route[1], route[2], route[3]
   paths[path] = paths[path] or {}
   paths[path][method] = handler
-  -- The protocol layer leaves the body out.
+  -- RFC 9110 section 9.1 wants it; Fulcio's gateway has no such method. The
+  -- protocol layer leaves the body out.
   if method == "GET" then paths[path].HEAD = handler end
 end
 
@@ -47,7 +49,11 @@ local function dispatch(request, context)
   end
   if not methods then error(refusal("not_found"), 0) end
   local handler = methods[request.method]
-  if not handler then error(refusal("method_not_allowed"), 0) end
+  if not handler then
+    -- What Fulcio does not have it has by no method.
+    error(refusal(calls[request.path] and "method_not_allowed"
+                  or "not_found"), 0)
+  end
   return handler(request, context)
 end
 

@@ -107,10 +107,20 @@ local function audience_fits(claims, match)
     log = { issuer = claims.iss, audience = aud ~= null and aud or nil } })
 end
 
+-- JSON's number in a text, which Go reads as one.
+local function number_in(text)
+  local whole, rest = text:match("^%-?(%d+)(.*)$")
+  if not whole or whole:find("^0%d") then return nil end
+  rest = rest:gsub("^%.%d+", ""):gsub("^[eE][+-]?%d+$", "")
+  return rest == "" and tonumber(text) or nil
+end
+
 -- A NumericDate (RFC 7519 section 2) may have a fraction, which Go drops.
-local function seconds(claims, name)
+-- `nullable`: null is as good as none.
+local function seconds(claims, name, nullable)
   local value = claims[name]
-  if value == nil or value == null then return nil end
+  if value == nil or value == null and nullable then return nil end
+  if type(value) == "string" then value = number_in(value) end
   if type(value) ~= "number" or value ~= value
     or value > MAX_TIME or value < -MAX_TIME then
     return malformed(name .. " is not a time", name, claims.iss)
@@ -120,7 +130,7 @@ end
 
 -- `now` is a whole second that has begun: a token that ends with it is over.
 local function in_time(claims, now)
-  local exp, refused = seconds(claims, "exp")
+  local exp, refused = seconds(claims, "exp", true)
   if refused then return nil, refused end
   if not exp or exp <= now then
     return nil, refusal("token_expired", {
@@ -128,7 +138,7 @@ local function in_time(claims, now)
       log = { issuer = claims.iss, exp = exp or "absent" } })
   end
   local nbf
-  nbf, refused = seconds(claims, "nbf")
+  nbf, refused = seconds(claims, "nbf", true)
   if not refused then refused = select(2, seconds(claims, "iat")) end
   if refused then return nil, refused end
   if nbf and nbf > now + NOT_BEFORE then

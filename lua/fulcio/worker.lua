@@ -24,12 +24,14 @@ local function process_gauges()
     used = process.usage()
     return used.count
   end)
-  metrics.gauge("process_cpu_seconds_total", function()
-    return used.seconds
-  end)
-  metrics.gauge("process_resident_memory_bytes", function()
-    return used.bytes
-  end)
+  for name, key in pairs({
+      process_cpu_seconds_total = "seconds",
+      process_resident_memory_bytes = "resident",
+      process_virtual_memory_bytes = "virtual",
+      process_open_fds = "descriptors" }) do
+    metrics.gauge(name, function() return used[key] end)
+  end
+  metrics.gauge("process_max_fds", process.descriptor_limit)
   metrics.gauge("process_start_time_seconds", process.started)
 end
 

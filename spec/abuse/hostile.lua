@@ -110,7 +110,7 @@ hostile.members = {
   '"a":{"b":1,"b":2}', '"a":/*x*/1', '"a":1//x',
   members(3000) .. ',"m3000":1', '"a":"' .. ("\\u0041"):rep(9000),
   '"a":' .. ("9"):rep(400), '"a":"\u{feff}',
-  '"exp":1e30', '"exp":-1', '"exp":"9999999999"', '"exp":{}', '"nbf":1e16',
+  '"exp":1e30', '"exp":-1', '"exp":"9999999999s"', '"exp":{}', '"nbf":1e16',
   '"iss":{}', '"iss":["a"]', '"aud":{"sigstore":true}', '"aud":[["sigstore"]]',
   '"sub":{}', '"sub":5', '"email":{"a":1}', '"email":["a@example.com"]',
   '"email":5', '"email":true', '"email":null', '"email":""',

@@ -162,7 +162,8 @@ describe("every refusal", function()
       return handle("{}", "POST", "/grpc.health.v1.Health/Check")
     end,
     not_implemented = function()
-      return wired("BREW / HTTP/1.1\r\nHost: a\r\n\r\n")
+      return wired("POST / HTTP/1.1\r\nHost: a\r\n"
+                   .. "Transfer-Encoding: tea\r\n\r\n")
     end,
     request_timeout = function() return wired("GET / HTTP/1.1\r\n") end,
     body_too_large = function()

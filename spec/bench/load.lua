@@ -5,7 +5,7 @@ local engine = require("fulcio.engine")
 
 local messages = require("fulcio.messages").v2
 local Process = require("spec.bench.process")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 local bytes, jws, system = engine.bytes, engine.jws, engine.system
 

@@ -74,10 +74,10 @@ local function grpc_cases()
     "TLS 1.1 will not", "no TLS is refused", "no common protocol is refused",
     "a bad pair leaves the old", "a new pair for new connections" }
   for _, name in ipairs({ "v2, key", "v2, request", "v2, token as metadata",
-    "v1, key", "v1, roots", "trust bundle", "configuration",
-    "a refusal and its reason", "an unknown method", "a message too large",
-    "a deadline", "200 calls at once", "health", "health, watched",
-    "reflection" }) do
+    "v2, compressed", "v1, key", "v1, roots", "trust bundle",
+    "configuration", "a refusal and its reason", "an unknown method",
+    "a message too large", "a deadline", "200 calls at once", "health",
+    "health, watched", "reflection" }) do
     list[#list + 1] = name .. " over TLS"
     list[#list + 1] = name .. " on the HTTP port"
   end

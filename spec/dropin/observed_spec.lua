@@ -2,7 +2,7 @@ local authority = require("spec.ca.authority")
 local engine = require("fulcio.engine")
 local messages = require("fulcio.messages")
 local program = require("spec.program")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 local POLICY = [[
 return {
@@ -196,8 +196,10 @@ describe("what an operator sees", function()
     assert.is_truthy(value("fulcio_api_latency_sum", post))
     assert.equal(1, value("fulcio_build_info", { version = engine.version }))
     for _, name in ipairs({ "process_cpu_seconds_total",
+                            "process_max_fds", "process_open_fds",
                             "process_resident_memory_bytes",
-                            "process_start_time_seconds" }) do
+                            "process_start_time_seconds",
+                            "process_virtual_memory_bytes" }) do
       assert.is_truthy(value(name), name)
     end
   end)

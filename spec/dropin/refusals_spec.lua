@@ -2,7 +2,7 @@ local authority = require("spec.ca.authority")
 local engine = require("fulcio.engine")
 local messages = require("fulcio.messages")
 local program = require("spec.program")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 local POLICY = [[
 return {

@@ -4,7 +4,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 local refusal = require("fulcio.refusal")
 local server = require("fulcio.server")
 

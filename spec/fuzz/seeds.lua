@@ -6,7 +6,7 @@ local authority = require("spec.authority")
 local engine = require("fulcio.engine")
 local json = require("fulcio.json")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 
 local directory = assert(arg[1], "usage: seeds.lua DIRECTORY")
 local counts = {}
@@ -93,6 +93,13 @@ for _, text in ipairs({ "aGVsbG8=", "aGVs-_8", "", "AA==", "\r\nAAAA" }) do
   seed("base64", text)
 end
 
+seed("gzip", engine.bytes.unbase64("H4sIAAAAAAAAA+NirAAAi5QTtQMAAAA="):rep(2))
+for _, name in ipairs({ "ca.pem", "fulcio-config.yaml" }) do
+  local pipe = assert(io.popen("gzip -c spec/fixtures/" .. name))
+  seed("gzip", pipe:read("a"))
+  pipe:close()
+end
+
 -- Certificate Transparency ----------------------------------------------
 
 local entry = { timestamp_ms = 1800000000000, kind = "precert",
@@ -125,8 +132,12 @@ local request = {
     proof_of_possession = keys["P-256"]:sign("a@example.com"),
   },
 }
-seed("request", protobuf.encode(
-  messages.v2.CreateSigningCertificateRequest, request))
+local message = protobuf.encode(
+  messages.v2.CreateSigningCertificateRequest, request)
+seed("request", message)
+for i = 0, 4 do seed("protobuf", string.char(i) .. message) end
+seed("protobuf", "\2\8\255\255\255\255\255\255\255\255\255\1\42\0\58\1a")
+seed("protobuf", "\4\34\4\34\2\24\1\42\2\16\5\50\0\58\0\66\1\1\64\3")
 seed("request", json.encode({
   credentials = { oidcIdentityToken = token },
   publicKeyRequest = {

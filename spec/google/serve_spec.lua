@@ -1,7 +1,7 @@
 local engine = require("fulcio.engine")
 local messages = require("fulcio.messages")
 local program = require("spec.program")
-local protobuf = require("fulcio.protobuf")
+local protobuf = require("fulcio.engine").protobuf
 local services = require("spec.google.service")
 
 local base64 = engine.bytes.base64

@@ -18,7 +18,9 @@ import (
 	fulcio "github.com/sigstore/fulcio/pkg/generated/protobuf"
 	legacy "github.com/sigstore/fulcio/pkg/generated/protobuf/legacy"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -31,6 +33,7 @@ var calls = []struct {
 	{"v2, key", v2Key},
 	{"v2, request", v2Request},
 	{"v2, token as metadata", v2Metadata},
+	{"v2, compressed", v2Compressed},
 	{"v1, key", v1Key},
 	{"v1, roots", v1Roots},
 	{"trust bundle", trustBundle},
@@ -141,6 +144,19 @@ func v2Key(c *Caller) error {
 	}
 	k := c.key()
 	got, err := c.ca().CreateSigningCertificate(ctx, c.ask(token, k))
+	return c.verifyEmbedded(got, err, k)
+}
+
+func v2Compressed(c *Caller) error {
+	ctx, cancel := within(20)
+	defer cancel()
+	token, err := c.token("")
+	if err != nil {
+		return err
+	}
+	k := c.key()
+	got, err := c.ca().CreateSigningCertificate(ctx, c.ask(token, k),
+		grpc.UseCompressor(gzip.Name))
 	return c.verifyEmbedded(got, err, k)
 }
 

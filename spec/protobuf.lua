@@ -1,9 +1,4 @@
---- Protocol Buffers wire format, driven by tables of fields.
---
--- A message type is a list of fields { number, name, type [, detail] }:
--- type is "string", "bytes", "bool", "int32", "enum" or "message" (detail:
--- the message type), and `repeated = true` where it applies. A decoded
--- message is a table by field name; what was not sent is absent.
+--- What engine.protobuf is compared with: the same, written in Lua.
 
 local engine = require("fulcio.engine")
 
@@ -172,10 +167,9 @@ function M.decode(message, bytes)
 end
 
 local function put_varint(out, value)
-  while value >= 128 do
-    local low = value % 128
-    out[#out + 1] = char(low + 128)
-    value = (value - low) / 128
+  while value < 0 or value >= 128 do
+    out[#out + 1] = char(value & 127 | 128)
+    value = value >> 7
   end
   out[#out + 1] = char(value)
 end
@@ -199,7 +193,7 @@ local function is_default(value)
 end
 
 --- Encodes; absent fields and proto3 defaults are left out, but a member
---- of a oneof is always written when it is set. Whole numbers from 0 up.
+--- of a oneof is always written when it is set.
 function M.encode(message, value)
   local out = {}
   for _, field in ipairs(message) do
