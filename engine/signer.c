@@ -18,10 +18,15 @@
 /* So long a signature may wait for who is awake. To wake a thread, and then
 ** the loop, costs as much as a fast HSM's signature. */
 #define BATCH_SECONDS 0.001
+/* The same where signatures are this machine's own work: more signers are no
+** sooner done when each worker has a processor, and what is signed in turn
+** finds the processor's caches warm. */
+#define COMPUTED_SECONDS 0.008
 /* How often the loop looks after signatures that are under way. */
 #define LOOK_SECONDS 0.01
 
-enum { THREADS_MAX = 64, JOBS_MAX = 1024 };
+/* Of so many in a row one is computed, or the module waits for a device. */
+enum { THREADS_MAX = 64, JOBS_MAX = 1024, WAITED_MAX = 64 };
 
 typedef struct Job {
   Signing *signing;
@@ -56,6 +61,8 @@ typedef struct Pool {
   double done_at;  /* the first of `done` was */
   bool told;       /* the loop knows of `done` */
   double seconds;  /* that one takes, about */
+  double work;     /* the processor's seconds of it */
+  unsigned waited; /* jobs since one was for the most part work */
   double moved_at; /* a job was done, or the first came */
   Signer *resting; /* who worked last is called first: it is warm */
   unsigned resting_count;
@@ -118,7 +125,34 @@ static void run(Job *job) {
     signing_run(job->signing);
 }
 
-static void finish(Pool *pool, Job *job, double began) {
+static double processor(void) {
+  struct timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* With the lock held: what a good job of so many seconds teaches. A thread
+** that shares its processor waits too, but not in all of its jobs. */
+static void learn(Pool *pool, double seconds, double work) {
+  pool->seconds += (seconds - pool->seconds) / 8;
+  pool->work += (work - pool->work) / 8;
+  if (work * 2 >= seconds)
+    pool->waited = 0;
+  else if (pool->waited < WAITED_MAX)
+    pool->waited++;
+}
+
+/* With the lock held: how long a job may wait for who is awake. */
+static double batch(const Pool *pool) {
+  return pool->waited < WAITED_MAX ? COMPUTED_SECONDS : BATCH_SECONDS;
+}
+
+/* With the lock held: the same that one takes of whoever signs. */
+static double cost(const Pool *pool) {
+  return pool->waited < WAITED_MAX ? pool->work : pool->seconds;
+}
+
+static void finish(Pool *pool, Job *job, double began, double work) {
   static const uint64_t one = 1;
   double now = token_clock();
   bool good = job->signing->rv == CKR_OK;
@@ -127,10 +161,10 @@ static void finish(Pool *pool, Job *job, double began) {
   STAILQ_INSERT_TAIL(&pool->done, job, next);
   pool->jobs--;
   pool->moved_at = now;
-  if (good) pool->seconds += (now - began - pool->seconds) / 8;
+  if (good) learn(pool, now - began, work);
   /* With more to do, the loop hears of several at once. */
   bool tell = !pool->told &&
-    (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= BATCH_SECONDS);
+    (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= batch(pool));
   if (tell) pool->told = true;
   pthread_mutex_unlock(&pool->lock);
   /* The keeper may have something to wait for now. */
@@ -146,9 +180,9 @@ static void *signer(void *context) {
   for (;;) {
     Job *job = next_job(self);
     if (job != NULL) {
-      double began = token_clock();
+      double began = token_clock(), used = processor();
       run(job);
-      finish(pool, job, began);
+      finish(pool, job, began, processor() - used);
       continue;
     }
     pthread_mutex_lock(&pool->lock);
@@ -167,8 +201,7 @@ static void call_signers(Pool *pool, bool hurry) {
   pthread_mutex_lock(&pool->lock);
   while (pool->resting != NULL && pool->queued > 0) {
     unsigned awake = pool->count - pool->resting_count;
-    if (!hurry && awake > 0 &&
-        pool->queued * pool->seconds <= awake * BATCH_SECONDS)
+    if (!hurry && awake > 0 && pool->queued * cost(pool) <= awake * batch(pool))
       break;
     hurry = false;
     Signer *one = pool->resting;
@@ -282,6 +315,7 @@ static Pool *pool_make(Token *token) {
   Pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL) return NULL;
   pool->token = token;
+  pool->waited = WAITED_MAX;
   TAILQ_INIT(&pool->waiting);
   STAILQ_INIT(&pool->to_do);
   STAILQ_INIT(&pool->done);
@@ -353,7 +387,7 @@ static void queue(Pool *pool, Job *job) {
   pthread_mutex_lock(&pool->lock);
   STAILQ_INSERT_TAIL(&pool->to_do, job, next);
   pool->queued++;
-  bool slow = pool->seconds > BATCH_SECONDS;
+  bool slow = cost(pool) > batch(pool);
   pthread_mutex_unlock(&pool->lock);
   if (slow)
     call_signers(pool, false);

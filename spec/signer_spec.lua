@@ -402,6 +402,39 @@ describe("signer", function()
     assert.equal("at once", output)
   end)
 
+  -- Most signatures that the shim was at, at once, after some in turn.
+  local function most_at_once(more)
+    local count = token.directory .. "/n"
+    more.SHIM_COUNT = count
+    token.module = hsm.shim
+    token:lua([[
+      local token = assert(open({ sessions = 8 }))
+      local key = assert(token:key({ label = "k" }))
+      local left = 4
+      engine.server.spawn(function()
+        for _ = 1, 16 do assert(key:sign("x")) end
+        for _ = 1, 4 do
+          engine.server.spawn(function()
+            assert(key:sign("x"))
+            left = left - 1
+            if left == 0 then engine.server.stop() end
+          end)
+        end
+      end)
+      engine.server.run()
+      token:close()
+    ]], more)
+    local most
+    for n in read(count):gmatch("(%d+) at once") do most = tonumber(n) end
+    return most
+  end
+
+  it("signs in turn where it is this machine's processor that does", function()
+    assert.equal(1, most_at_once({ SHIM_WORK_MS = "1" }))
+    os.remove(token.directory .. "/n")
+    assert.equal(4, most_at_once({ SHIM_SIGN_MS = "100" }))
+  end)
+
   it("makes do with fewer sessions than it wanted", function()
     token.module = hsm.shim
     assert.equal("40", token:lua([[
