@@ -988,7 +988,16 @@ function token:ready() end
 --- How long the module has not come back from what it was asked to do.
 ---@return number signing seconds since the last signature, while some wait
 ---@return number connecting seconds that a connection has taken up to now
+---@return number idle seconds since the last signature, while none waits
 function token:still() end
+
+--- Has a key of this token sign something, also while the HSM has not
+--- answered others: key:sign then refuses at once, until one is answered.
+---@param key fulcio.pkey
+---@return string|nil signature
+---@return string? message
+---@return string? code as key:sign has it
+function token:probe(key) end
 
 --- Ends its sessions and threads; its keys then refuse to sign.
 function token:close() end

@@ -199,12 +199,13 @@ static int token_ready(lua_State *L) {
   return 1;
 }
 
-/* token:still() --> seconds, seconds */
+/* token:still() --> seconds, seconds, seconds */
 static int token_still(lua_State *L) {
   Token *token = token_check(L, 1);
   lua_pushnumber(L, signer_still(token));
   lua_pushnumber(L, token_connecting(token));
-  return 2;
+  lua_pushnumber(L, signer_idle(token));
+  return 3;
 }
 
 /* token:info() --> table */
@@ -329,6 +330,7 @@ static const luaL_Reg token_methods[] = {
   {"info", token_info},
   {"ready", token_ready},
   {"still", token_still},
+  {"probe", hsmkey_probe},
   {"close", token_close},
   {NULL, NULL},
 };

@@ -27,11 +27,13 @@
 
 /* Of so many in a row one is computed, or the module waits for a device. */
 enum { THREADS_MAX = 64, JOBS_MAX = 1024, WAITED_MAX = 64 };
+/* So many times as long as a signature takes it may take now and then. */
+#define SLOW 4
 
 typedef struct Job {
   Signing *signing;
-  lua_State *L;          /* loop's side only; NULL: nobody waits any more */
-  atomic_bool abandoned; /* the same, for the threads */
+  lua_State *L; /* loop's side only; NULL: nobody waits any more */
+  bool begun, abandoned; /* the pool's lock; the latter is the same */
   double since;
   TAILQ_ENTRY(Job) waits; /* loop's side only */
   STAILQ_ENTRY(Job) next; /* to do, or done */
@@ -57,7 +59,8 @@ typedef struct Pool {
   pthread_mutex_t lock;             /* what follows */
   struct Jobs to_do, done;
   unsigned queued; /* of to_do */
-  unsigned jobs;   /* that are not done */
+  unsigned jobs;   /* that are not done, nor abandoned */
+  bool silent;     /* one was abandoned, and the HSM has done none since */
   double done_at;  /* the first of `done` was */
   bool told;       /* the loop knows of `done` */
   double seconds;  /* that one takes, about */
@@ -113,16 +116,17 @@ static Job *next_job(Signer *self) {
   if (job != NULL) {
     STAILQ_REMOVE_HEAD(&pool->to_do, next);
     pool->queued--;
+    job->begun = !job->abandoned;
   }
   pthread_mutex_unlock(&pool->lock);
   return job;
 }
 
 static void run(Job *job) {
-  if (atomic_load(&job->abandoned))
-    job->signing->rv = CKR_OURS_STUCK;
-  else
+  if (job->begun)
     signing_run(job->signing);
+  else
+    job->signing->rv = CKR_OURS_STUCK;
 }
 
 static double processor(void) {
@@ -159,8 +163,11 @@ static void finish(Pool *pool, Job *job, double began, double work) {
   pthread_mutex_lock(&pool->lock);
   if (STAILQ_EMPTY(&pool->done)) pool->done_at = now;
   STAILQ_INSERT_TAIL(&pool->done, job, next);
-  pool->jobs--;
-  pool->moved_at = now;
+  if (!job->abandoned) pool->jobs--;
+  if (job->begun) {
+    pool->moved_at = now;
+    pool->silent = false;
+  }
   if (good) learn(pool, now - began, work);
   /* With more to do, the loop hears of several at once. */
   bool tell = !pool->told &&
@@ -270,6 +277,14 @@ static Job *late(Pool *pool) {
   return job;
 }
 
+static void abandon(Pool *pool, Job *job) {
+  pthread_mutex_lock(&pool->lock);
+  job->abandoned = true;
+  pool->jobs--;
+  pool->silent = true;
+  pthread_mutex_unlock(&pool->lock);
+}
+
 /* A thread may hang with jobs behind it that nobody was called for, or with
 ** jobs before it that nobody was told of. */
 static void on_look(evutil_socket_t fd, short what, void *context) {
@@ -288,7 +303,7 @@ static void on_look(evutil_socket_t fd, short what, void *context) {
   }
   lua_State *L = job->L;
   job->L = NULL;
-  atomic_store(&job->abandoned, true);
+  abandon(pool, job);
   int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
                             ANSWER_SECONDS);
   loop_resume(L, results);
@@ -339,10 +354,19 @@ bool signer_ready(Token *token) {
   return token->pool != NULL || loop_base == NULL || pool_make(token) != NULL;
 }
 
-/* With the lock held. */
+/* With the lock held: seconds for which nothing has come of what was asked
+** for; 0: nothing was. */
+static double still(const Pool *pool) {
+  bool asked = pool->jobs > 0 || pool->silent;
+  return asked ? token_clock() - pool->moved_at : 0;
+}
+
+/* With the lock held: whether to wait any longer makes no sense. Even a slow
+** HSM has done something meanwhile. */
 static bool stuck(const Pool *pool) {
-  return pool->jobs >= pool->count &&
-    token_clock() - pool->moved_at > pool->token->wait;
+  double patience = pool->token->wait;
+  if (patience < SLOW * pool->seconds) patience = SLOW * pool->seconds;
+  return pool->silent || still(pool) > patience;
 }
 
 bool signer_stuck(Token *token) {
@@ -358,19 +382,29 @@ double signer_still(Token *token) {
   Pool *pool = token->pool;
   if (pool == NULL) return 0;
   pthread_mutex_lock(&pool->lock);
-  double seconds = pool->jobs > 0 ? token_clock() - pool->moved_at : 0;
+  double seconds = still(pool);
   pthread_mutex_unlock(&pool->lock);
   return seconds;
 }
 
-/* Whether the jobs before it leave one a chance to be done in time; then
-** it is counted. */
-static bool admit(Pool *pool) {
+double signer_idle(Token *token) {
+  Pool *pool = token->pool;
+  if (pool == NULL) return 0;
+  pthread_mutex_lock(&pool->lock);
+  double seconds = pool->jobs > 0 ? 0 : token_clock() - pool->moved_at;
+  pthread_mutex_unlock(&pool->lock);
+  return seconds;
+}
+
+/* Whether the jobs before it leave one a chance to be done in time, or it is
+** there to find out; then it is counted. */
+static bool admit(Pool *pool, bool probe) {
   pthread_mutex_lock(&pool->lock);
   double wait = pool->seconds * pool->jobs / pool->count;
-  bool good =
-    pool->jobs < JOBS_MAX && wait <= pool->token->wait && !stuck(pool);
-  if (good && pool->jobs++ == 0) pool->moved_at = token_clock();
+  bool good = pool->jobs < JOBS_MAX &&
+    (probe || (wait <= pool->token->wait && !stuck(pool)));
+  if (good && pool->jobs++ == 0 && !pool->silent)
+    pool->moved_at = token_clock();
   pthread_mutex_unlock(&pool->lock);
   return good;
 }
@@ -395,12 +429,12 @@ static void queue(Pool *pool, Job *job) {
     pool->fresh = true;
 }
 
-int signer_start(lua_State *L, Signing *signing) {
+int signer_start(lua_State *L, Signing *signing, bool probe) {
   Token *token = signing->key->token;
   if (!signer_ready(token))
     return refuse(L, signing, "no signer thread could be started");
   Pool *pool = token->pool;
-  if (!admit(pool))
+  if (!admit(pool, probe))
     return refuse(L, signing, "more signatures wait for the HSM than it makes");
   Job *job = calloc(1, sizeof *job);
   if (job == NULL) return luaL_error(L, "not enough memory");

@@ -320,6 +320,60 @@ describe("signer", function()
     ]], { SHIM_SIGN_MS = "3000" }))
   end)
 
+  it("asks nothing of an HSM that has not answered, until it does", function()
+    token.module = hsm.shim
+    local hold, count = token.directory .. "/hold", token.directory .. "/n"
+    assert(engine.system.write(hold, ""))
+    assert.equal("hsm_busy 1, hsm_busy true 1 hsm_busy, hsm_busy 2, true",
+      token:lua(([[
+      local token = assert(open({ sessions = 4 }))
+      local key = assert(token:key({ label = "k" }))
+      local function asked()
+        local file = io.open(%q)
+        local text = file and file:read("a") or ""
+        if file then file:close() end
+        return select(2, text:gsub("at once", ""))
+      end
+      engine.server.spawn(function()
+        io.write((select(3, key:sign("x"))), " ", asked(), ", ")
+        local began = engine.system.monotonic()
+        io.write((select(3, key:sign("x"))), " ",
+                 tostring(engine.system.monotonic() - began < 1), " ",
+                 asked(), " ", (select(3, token:ready())), ", ")
+        io.write((select(3, token:probe(key))), " ", asked(), ", ")
+        os.remove(%q)
+        while not token:ready() do engine.server.sleep(0.01) end
+        io.write(tostring(key:sign("x") ~= nil))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]]):format(count, hold), { SHIM_HOLD = hold, SHIM_COUNT = count }))
+  end)
+
+  it("refuses others while it waits for an HSM that does not answer",
+     function()
+    token.module = hsm.shim
+    local hold = token.directory .. "/hold"
+    assert(engine.system.write(hold, ""))
+    assert.equal("hsm_busy true, good", token:lua(([[
+      local token = assert(open({ sessions = 4, wait = 0.1 }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        io.write(key:sign("x") and "good" or "bad")
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.spawn(function()
+        engine.server.sleep(0.3)
+        local _, _, code = key:sign("x")
+        io.write(code, " ", tostring(not token:ready()), ", ")
+        os.remove(%q)
+      end)
+      engine.server.run()
+    ]]):format(hold), { SHIM_HOLD = hold }))
+  end)
+
   it("says for how long a module has not come back", function()
     token.module = hsm.shim
     local fault = token.directory .. "/fault"

@@ -132,23 +132,33 @@ local function leave_if_it_hangs(token)
 end
 
 -- A token heals by itself of these.
-local passing = { hsm_gone = true, hsm_busy = true, bad_pin = true,
-                  pin_locked = true }
+local passing = { hsm_gone = true, bad_pin = true, pin_locked = true }
+
+-- So long, in seconds, nobody may have asked for a signature before one is
+-- made to learn whether it still could be.
+local IDLE = 5
 
 -- Who is not ready may be asked for nothing any more, and would never learn
--- that its key is back.
-local function try_again(token, key)
+-- that its key is back, or that its HSM answers again.
+local function worth_a_probe(token)
   local ok, _, code = token:ready()
-  if not ok and not passing[code] then
-    key:sign("fulcio probe " .. engine.system.now())
+  if not ok then return not passing[code] end
+  local _, _, idle = token:still()
+  return idle > IDLE
+end
+
+-- A probe may hang as long as a request does.
+local function probe_now_and_then(token, key)
+  while not engine.server.stopping() do
+    engine.server.sleep(1)
+    if worth_a_probe(token) then token:probe(key) end
   end
 end
 
-local function look_after(token, key)
+local function look_after(token)
   while not engine.server.stopping() do
     engine.server.sleep(1)
     leave_if_it_hangs(token)
-    try_again(token, key)
   end
 end
 
@@ -161,7 +171,8 @@ function Hsm:start(again)
   self.key = assert(self.token:key({ label = name.label, id = name.id,
                                      public = self.chain[1]:pkey() }))
   await(self.token, again and PATIENCE_AGAIN or PATIENCE)
-  engine.server.spawn(function() look_after(self.token, self.key) end)
+  engine.server.spawn(function() look_after(self.token) end)
+  engine.server.spawn(function() probe_now_and_then(self.token, self.key) end)
 end
 
 --- Signs a TBSCertificate: DER; nil, message, code.
