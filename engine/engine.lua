@@ -904,9 +904,7 @@ engine.pkcs11 = {}
 ---@field serial? string the token's
 ---@field manufacturer? string the token's
 ---@field model? string the token's
----@field slot? integer PKCS#11's own ID, or the position, from 0, where no
----  slot has that ID
----@field slot_id? integer PKCS#11's own ID in any case
+---@field slot? integer the slot's ID
 ---@field pin? string|fulcio.secret
 ---@field login? boolean default true
 ---@field profile? string instead of what the module says of itself

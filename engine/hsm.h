@@ -82,8 +82,7 @@ CK_RV module_restart(Module *module);
 /* What names a token; unset members fit any. */
 typedef struct TokenName {
   char *label, *serial, *maker, *model;
-  long slot;  /* its ID, or its position where none has that ID; -1: any */
-  bool by_id; /* slot is the ID in any case (RFC 7512 slot-id) */
+  long slot; /* the slot's ID; -1: any */
 } TokenName;
 /* Finds its slot by libp11's enumeration, and fills serial and model. */
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,

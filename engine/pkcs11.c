@@ -22,7 +22,7 @@ static const char *push_name(lua_State *L, const Token *token) {
   const TokenName *name = &token->name;
   const char *text = name->label != NULL ? name->label : name->serial;
   if (text == NULL && name->slot >= 0)
-    return lua_pushfstring(L, "in slot %d", (int)name->slot);
+    return lua_pushfstring(L, "in the slot of ID %d", (int)name->slot);
   if (text == NULL) text = token->serial;
   return lua_pushstring(L, text);
 }
@@ -71,9 +71,7 @@ static void read_name(lua_State *L, TokenName *name) {
   name->serial = text_at(L, "serial");
   name->maker = text_at(L, "manufacturer");
   name->model = text_at(L, "model");
-  double id = number_at(L, "slot_id", -1);
-  name->by_id = id >= 0;
-  name->slot = (long)(name->by_id ? id : number_at(L, "slot", -1));
+  name->slot = (long)number_at(L, "slot", -1);
 }
 
 static void read_pin(lua_State *L, Token *token) {
@@ -112,7 +110,7 @@ static void read_sessions(lua_State *L, Token *token) {
 
 static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module", "init",  "label",        "serial",   "slot", "slot_id",
+    "module", "init",  "label",        "serial",   "slot",
     "pin",    "login", "profile",      "sessions", "wait", "verify",
     "lock",   "lazy",  "manufacturer", "model",    NULL};
   static const char *const verify[] = {"sampled", "all", NULL};

@@ -212,6 +212,8 @@ function M.open(options)
   local settings, name = hsm.named(options)
   if not settings then return nil, "--ca pkcs11ca: " .. name end
   settings.verify = options.verify_signatures
+  local warning = hsm.warning(options)
+  if warning then log.warn(warning) end
   -- What the workers of an earlier run said of their PIN.
   local lock = options.data_dir .. "/pkcs11.lock"
   os.remove(lock)
