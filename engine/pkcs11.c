@@ -110,9 +110,9 @@ static void read_sessions(lua_State *L, Token *token) {
 
 static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module", "init",  "label",        "serial",   "slot",
-    "pin",    "login", "profile",      "sessions", "wait", "verify",
-    "lock",   "lazy",  "manufacturer", "model",    NULL};
+    "module", "init",         "label",    "serial", "slot",   "pin",
+    "login",  "profile",      "sessions", "wait",   "verify", "lock",
+    "lazy",   "manufacturer", "model",    NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);

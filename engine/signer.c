@@ -32,7 +32,7 @@ enum { THREADS_MAX = 64, JOBS_MAX = 1024, WAITED_MAX = 64 };
 
 typedef struct Job {
   Signing *signing;
-  lua_State *L; /* loop's side only; NULL: nobody waits any more */
+  lua_State *L;          /* loop's side only; NULL: nobody waits any more */
   bool begun, abandoned; /* the pool's lock; the latter is the same */
   double since;
   TAILQ_ENTRY(Job) waits; /* loop's side only */

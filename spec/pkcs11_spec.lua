@@ -163,7 +163,8 @@ describe("pkcs11", function()
 
     it("to guess a PIN, and a slot that is not there by its number",
        function()
-      assert.equal("it wants a PIN and none was given\non token in the slot of ID 77",
+      assert.equal("it wants a PIN and none was given\n"
+        .. "on token in the slot of ID 77",
         token:lua(([[
           local _, message = engine.pkcs11.open({ module = %q,
                                                   label = "spec" })

@@ -178,7 +178,8 @@ function M.read(path)
     module = module, init = values.Init, label = said(values.TokenLabel),
     serial = said(values.TokenSerial), slot = values.SlotNumber,
     pin = pin, profile = values.Profile,
-    sessions = above_zero(values.MaxSessions), wait = wait and wait * NANOSECOND,
+    sessions = above_zero(values.MaxSessions),
+    wait = wait and wait * NANOSECOND,
     login = not values.LoginNotSupported,
   }
 end
