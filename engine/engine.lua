@@ -916,6 +916,7 @@ engine.pkcs11 = {}
 ---  that one of them was refused is not tried by the others
 ---@field lazy? boolean connect beside the loop, now and as often as needed:
 ---  open never fails then, and a key with `public` is looked for when used
+---@field prove? boolean sign nothing in a loop until a probe was answered
 
 --- Opens a token. Never before a fork: each process opens its own.
 ---@param options fulcio.token.options

@@ -100,6 +100,7 @@ typedef struct Token {
   bool login;
   bool refused; /* connect.c's: the PIN was, and is not tried again */
   bool lazy;    /* connects beside the loop, keys are found when used */
+  bool prove;   /* signs nothing before a probe was answered */
   bool verify_all;
   unsigned sessions_max; /* shrinks when the module refuses more */
   double wait;           /* seconds for a free session */

@@ -112,7 +112,7 @@ static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
     "module", "init",         "label",    "serial", "slot",   "pin",
     "login",  "profile",      "sessions", "wait",   "verify", "lock",
-    "lazy",   "manufacturer", "model",    NULL};
+    "lazy",   "manufacturer", "model",    "prove",  NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);
@@ -121,6 +121,8 @@ static void read_options(lua_State *L, Token *token) {
   token->login = lua_isnil(L, -1) || lua_toboolean(L, -1);
   lua_getfield(L, 1, "lazy");
   token->lazy = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "prove");
+  token->prove = lua_toboolean(L, -1);
   lua_getfield(L, 1, "verify");
   token->verify_all = luaL_checkoption(L, -1, "sampled", verify) == 1;
   token->turn = text_at(L, "lock");

@@ -61,6 +61,7 @@ typedef struct Pool {
   unsigned queued; /* of to_do */
   unsigned jobs;   /* that are not done, nor abandoned */
   bool silent;     /* one was abandoned, and the HSM has done none since */
+  bool unproved;   /* it has done none yet, and is to be probed first */
   double done_at;  /* the first of `done` was */
   bool told;       /* the loop knows of `done` */
   double seconds;  /* that one takes, about */
@@ -166,7 +167,7 @@ static void finish(Pool *pool, Job *job, double began, double work) {
   if (!job->abandoned) pool->jobs--;
   if (job->begun) {
     pool->moved_at = now;
-    pool->silent = false;
+    pool->silent = pool->unproved = false;
   }
   if (good) learn(pool, now - began, work);
   /* With more to do, the loop hears of several at once. */
@@ -331,6 +332,7 @@ static Pool *pool_make(Token *token) {
   if (pool == NULL) return NULL;
   pool->token = token;
   pool->waited = WAITED_MAX;
+  pool->unproved = token->prove;
   TAILQ_INIT(&pool->waiting);
   STAILQ_INIT(&pool->to_do);
   STAILQ_INIT(&pool->done);
@@ -366,7 +368,7 @@ static double still(const Pool *pool) {
 static bool stuck(const Pool *pool) {
   double patience = pool->token->wait;
   if (patience < SLOW * pool->seconds) patience = SLOW * pool->seconds;
-  return pool->silent || still(pool) > patience;
+  return pool->silent || pool->unproved || still(pool) > patience;
 }
 
 bool signer_stuck(Token *token) {

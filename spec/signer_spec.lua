@@ -351,6 +351,24 @@ describe("signer", function()
     ]]):format(count, hold), { SHIM_HOLD = hold, SHIM_COUNT = count }))
   end)
 
+  it("asks nothing of an HSM that has to prove itself, until it has", function()
+    assert.equal("hsm_busy hsm_busy 0.0, true true true", token:lua([[
+      local token = assert(open({ prove = true }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        io.write((select(3, key:sign("x"))), " ",
+                 (select(3, token:ready())),
+                 (" %.1f, "):format((token:still())))
+        io.write(tostring(token:probe(key) ~= nil), " ",
+                 tostring(token:ready()), " ",
+                 tostring(key:sign("x") ~= nil))
+        token:close()
+        engine.server.stop()
+      end)
+      engine.server.run()
+    ]]))
+  end)
+
   it("refuses others while it waits for an HSM that does not answer",
      function()
     token.module = hsm.shim

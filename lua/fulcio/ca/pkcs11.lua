@@ -111,10 +111,14 @@ local PATIENCE, PATIENCE_AGAIN = 3, 0.5
 local HANGS, CONNECTION_HANGS = 10, 60
 
 -- Waits until it is there, or is known not to come.
-local function await(token, seconds)
-  local last = engine.system.monotonic() + seconds
+local function await(token, key, seconds)
+  local last, asked = engine.system.monotonic() + seconds, false
   repeat
     local ok, _, code = token:ready()
+    if code == "hsm_busy" and not asked then
+      asked = true
+      engine.server.spawn(function() token:probe(key) end)
+    end
     if ok or code == "bad_pin" or code == "pin_locked" then return end
     engine.server.sleep(0.01)
   until engine.system.monotonic() > last
@@ -163,14 +167,15 @@ local function look_after(token)
 end
 
 --- Logs in, in a worker: beside the loop, for an HSM may hang. `again`: in
---- the place of one that ended.
+--- the place of one that ended, perhaps because it did: then nobody waits to
+--- see whether it still does.
 function Hsm:start(again)
   local settings, name = self.settings, self.name
-  settings.lazy, settings.lock = true, self.lock
+  settings.lazy, settings.lock, settings.prove = true, self.lock, again
   self.token = assert(engine.pkcs11.open(settings))
   self.key = assert(self.token:key({ label = name.label, id = name.id,
                                      public = self.chain[1]:pkey() }))
-  await(self.token, again and PATIENCE_AGAIN or PATIENCE)
+  await(self.token, self.key, again and PATIENCE_AGAIN or PATIENCE)
   engine.server.spawn(function() look_after(self.token) end)
   engine.server.spawn(function() probe_now_and_then(self.token, self.key) end)
 end
