@@ -963,9 +963,7 @@ engine.pkcs11 = {}
 ---@field serial? string the token's
 ---@field manufacturer? string the token's
 ---@field model? string the token's
----@field slot? integer PKCS#11's own ID, or the position, from 0, where no
----  slot has that ID
----@field slot_id? integer PKCS#11's own ID in any case
+---@field slot? integer the slot's ID
 ---@field pin? string|fulcio.secret
 ---@field login? boolean default true
 ---@field profile? string instead of what the module says of itself
@@ -977,6 +975,7 @@ engine.pkcs11 = {}
 ---  that one of them was refused is not tried by the others
 ---@field lazy? boolean connect beside the loop, now and as often as needed:
 ---  open never fails then, and a key with `public` is looked for when used
+---@field prove? boolean sign nothing in a loop until a probe was answered
 
 --- Opens a token. Never before a fork: each process opens its own.
 ---@param options fulcio.token.options
@@ -1047,7 +1046,16 @@ function token:ready() end
 --- How long the module has not come back from what it was asked to do.
 ---@return number signing seconds since the last signature, while some wait
 ---@return number connecting seconds that a connection has taken up to now
+---@return number idle seconds since the last signature, while none waits
 function token:still() end
+
+--- Has a key of this token sign something, also while the HSM has not
+--- answered others: key:sign then refuses at once, until one is answered.
+---@param key fulcio.pkey
+---@return string|nil signature
+---@return string? message
+---@return string? code as key:sign has it
+function token:probe(key) end
 
 --- Ends its sessions and threads; its keys then refuse to sign.
 function token:close() end

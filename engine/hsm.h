@@ -82,8 +82,7 @@ CK_RV module_restart(Module *module);
 /* What names a token; unset members fit any. */
 typedef struct TokenName {
   char *label, *serial, *maker, *model;
-  long slot;  /* its ID, or its position where none has that ID; -1: any */
-  bool by_id; /* slot is the ID in any case (RFC 7512 slot-id) */
+  long slot; /* the slot's ID; -1: any */
 } TokenName;
 /* Finds its slot by libp11's enumeration, and fills serial and model. */
 CK_RV module_find(Module *module, const TokenName *name, CK_SLOT_ID *slot,
@@ -101,6 +100,7 @@ typedef struct Token {
   bool login;
   bool refused; /* connect.c's: the PIN was, and is not tried again */
   bool lazy;    /* connects beside the loop, keys are found when used */
+  bool prove;   /* signs nothing before a probe was answered */
   bool verify_all;
   unsigned sessions_max; /* shrinks when the module refuses more */
   double wait;           /* seconds for a free session */
@@ -189,6 +189,7 @@ typedef struct HsmKey {
 void hsmkey_release(HsmKey *key);
 /* Finds the key and pushes its pkey, or nil, message, code. */
 int hsmkey_open(lua_State *L);
+int hsmkey_probe(lua_State *L);
 enum { HSM_SIGNATURE_MAX = 1024 };
 typedef struct Signing {
   HsmKey *key;         /* holds a reference */
@@ -209,14 +210,18 @@ void signing_run(Signing *signing);
 /* Pushes pkey:sign's results. */
 int signing_push(lua_State *L, const Signing *signing);
 
-/* signer.c: threads that sign while the loop goes on. */
-int signer_start(lua_State *L, Signing *signing);
+/* signer.c: threads that sign while the loop goes on. A probe is let through
+** to an HSM that has not answered others. */
+int signer_start(lua_State *L, Signing *signing, bool probe);
 /* Starts the threads, whose first connects; false: there can be none. */
 bool signer_ready(Token *token);
 /* Whether no signature has come for longer than one may wait. */
 bool signer_stuck(Token *token);
-/* Seconds for which signatures wait and none has come; 0: none waits. */
+/* Seconds for which signatures wait and none has come, also since one was
+** given up; 0: none waits. */
 double signer_still(Token *token);
+/* Seconds since the last one, while none waits. */
+double signer_idle(Token *token);
 void signer_stop(Token *token);
 
 /* pkcs11.c */

@@ -3,6 +3,7 @@
 #include "hsm.h"
 
 #include "der.h"
+#include "key.h"
 
 #include <openssl/ecdsa.h>
 #include <stdlib.h>
@@ -157,18 +158,39 @@ static bool push_public(lua_State *L, const Found *found) {
 
 /* token:key ------------------------------------------------------------- */
 
-static int hsmkey_sign(lua_State *L, Pkey *pkey, Slice data, const char *hash) {
+static HsmKey *owned(lua_State *L, const Pkey *pkey) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, pkey->signer_ref);
   HsmKey *key = *(HsmKey **)lua_touserdata(L, -1);
   lua_pop(L, 1);
-  Signing *signing = signing_make(key, data, hash);
+  return key;
+}
+
+static int start(lua_State *L, HsmKey *key, Signing *signing, bool probe) {
   if (signing == NULL) return luaL_error(L, "not enough memory");
   if (loop_owns != NULL && loop_owns(L) && !token_is_shut(key->token))
-    return signer_start(L, signing);
+    return signer_start(L, signing, probe);
   signing_run(signing);
   int results = signing_push(L, signing);
   signing_free(signing);
   return results;
+}
+
+static int hsmkey_sign(lua_State *L, Pkey *pkey, Slice data, const char *hash) {
+  HsmKey *key = owned(L, pkey);
+  return start(L, key, signing_make(key, data, hash), false);
+}
+
+/* token:probe(key) --> signature | nil, message, code */
+int hsmkey_probe(lua_State *L) {
+  static const char text[] = "fulcio probe";
+  Token *token = token_check(L, 1);
+  Pkey *pkey = pkey_check(L, 2);
+  bool ours = pkey->signer == hsmkey_sign && owned(L, pkey)->token == token;
+  luaL_argcheck(L, ours, 2, "a key of this token expected");
+  Slice data = {(const unsigned char *)text, sizeof text - 1};
+  HsmKey *key = owned(L, pkey);
+  const char *hash = key_shape(pkey)->hash;
+  return start(L, key, signing_make(key, data, hash), true);
 }
 
 static int owner_collect(lua_State *L) {

@@ -147,30 +147,15 @@ typedef struct Slots {
   unsigned count;
 } Slots;
 
-static bool has_id(const Slots *slots, unsigned i, long id) {
-  return PKCS11_get_slotid_from_slot(&slots->first[i]) == (unsigned long)id;
-}
-
-/* crypto11's SlotNumber is a slot's ID; SoftHSM's change, and there it may
-** be the position. */
-static bool is_position(const TokenName *name, const Slots *slots) {
-  if (name->slot < 0 || name->by_id) return false;
-  for (unsigned i = 0; i < slots->count; i++)
-    if (has_id(slots, i, name->slot)) return false;
-  return true;
-}
-
 /* How many fit, and the first of them. */
 static unsigned find_fitting(const TokenName *name, const Slots *slots,
                              PKCS11_SLOT **found) {
   unsigned count = 0;
-  bool position = is_position(name, slots);
   for (unsigned i = 0; i < slots->count; i++) {
     PKCS11_SLOT *slot = &slots->first[i];
     if (slot->token == NULL || !token_fits(name, slot->token)) continue;
-    if (name->slot >= 0 &&
-        !(position ? name->slot == (long)i : has_id(slots, i, name->slot)))
-      continue;
+    unsigned long id = PKCS11_get_slotid_from_slot(slot);
+    if (name->slot >= 0 && id != (unsigned long)name->slot) continue;
     if (count++ == 0) *found = slot;
   }
   return count;

@@ -22,7 +22,7 @@ static const char *push_name(lua_State *L, const Token *token) {
   const TokenName *name = &token->name;
   const char *text = name->label != NULL ? name->label : name->serial;
   if (text == NULL && name->slot >= 0)
-    return lua_pushfstring(L, "in slot %d", (int)name->slot);
+    return lua_pushfstring(L, "in the slot of ID %d", (int)name->slot);
   if (text == NULL) text = token->serial;
   return lua_pushstring(L, text);
 }
@@ -71,9 +71,7 @@ static void read_name(lua_State *L, TokenName *name) {
   name->serial = text_at(L, "serial");
   name->maker = text_at(L, "manufacturer");
   name->model = text_at(L, "model");
-  double id = number_at(L, "slot_id", -1);
-  name->by_id = id >= 0;
-  name->slot = (long)(name->by_id ? id : number_at(L, "slot", -1));
+  name->slot = (long)number_at(L, "slot", -1);
 }
 
 static void read_pin(lua_State *L, Token *token) {
@@ -112,9 +110,9 @@ static void read_sessions(lua_State *L, Token *token) {
 
 static void read_options(lua_State *L, Token *token) {
   static const char *const names[] = {
-    "module", "init",  "label",        "serial",   "slot", "slot_id",
-    "pin",    "login", "profile",      "sessions", "wait", "verify",
-    "lock",   "lazy",  "manufacturer", "model",    NULL};
+    "module", "init",         "label",    "serial", "slot",   "pin",
+    "login",  "profile",      "sessions", "wait",   "verify", "lock",
+    "lazy",   "manufacturer", "model",    "prove",  NULL};
   static const char *const verify[] = {"sampled", "all", NULL};
   engine_check_options(L, 1, names);
   read_name(L, &token->name);
@@ -123,6 +121,8 @@ static void read_options(lua_State *L, Token *token) {
   token->login = lua_isnil(L, -1) || lua_toboolean(L, -1);
   lua_getfield(L, 1, "lazy");
   token->lazy = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "prove");
+  token->prove = lua_toboolean(L, -1);
   lua_getfield(L, 1, "verify");
   token->verify_all = luaL_checkoption(L, -1, "sampled", verify) == 1;
   token->turn = text_at(L, "lock");
@@ -199,12 +199,13 @@ static int token_ready(lua_State *L) {
   return 1;
 }
 
-/* token:still() --> seconds, seconds */
+/* token:still() --> seconds, seconds, seconds */
 static int token_still(lua_State *L) {
   Token *token = token_check(L, 1);
   lua_pushnumber(L, signer_still(token));
   lua_pushnumber(L, token_connecting(token));
-  return 2;
+  lua_pushnumber(L, signer_idle(token));
+  return 3;
 }
 
 /* token:info() --> table */
@@ -329,6 +330,7 @@ static const luaL_Reg token_methods[] = {
   {"info", token_info},
   {"ready", token_ready},
   {"still", token_still},
+  {"probe", hsmkey_probe},
   {"close", token_close},
   {NULL, NULL},
 };

@@ -18,15 +18,22 @@
 /* So long a signature may wait for who is awake. To wake a thread, and then
 ** the loop, costs as much as a fast HSM's signature. */
 #define BATCH_SECONDS 0.001
+/* The same where signatures are this machine's own work: more signers are no
+** sooner done when each worker has a processor, and what is signed in turn
+** finds the processor's caches warm. */
+#define COMPUTED_SECONDS 0.008
 /* How often the loop looks after signatures that are under way. */
 #define LOOK_SECONDS 0.01
 
-enum { THREADS_MAX = 64, JOBS_MAX = 1024 };
+/* Of so many in a row one is computed, or the module waits for a device. */
+enum { THREADS_MAX = 64, JOBS_MAX = 1024, WAITED_MAX = 64 };
+/* So many times as long as a signature takes it may take now and then. */
+#define SLOW 4
 
 typedef struct Job {
   Signing *signing;
   lua_State *L;          /* loop's side only; NULL: nobody waits any more */
-  atomic_bool abandoned; /* the same, for the threads */
+  bool begun, abandoned; /* the pool's lock; the latter is the same */
   double since;
   TAILQ_ENTRY(Job) waits; /* loop's side only */
   STAILQ_ENTRY(Job) next; /* to do, or done */
@@ -52,10 +59,14 @@ typedef struct Pool {
   pthread_mutex_t lock;             /* what follows */
   struct Jobs to_do, done;
   unsigned queued; /* of to_do */
-  unsigned jobs;   /* that are not done */
+  unsigned jobs;   /* that are not done, nor abandoned */
+  bool silent;     /* one was abandoned, and the HSM has done none since */
+  bool unproved;   /* it has done none yet, and is to be probed first */
   double done_at;  /* the first of `done` was */
   bool told;       /* the loop knows of `done` */
   double seconds;  /* that one takes, about */
+  double work;     /* the processor's seconds of it */
+  unsigned waited; /* jobs since one was for the most part work */
   double moved_at; /* a job was done, or the first came */
   Signer *resting; /* who worked last is called first: it is warm */
   unsigned resting_count;
@@ -106,31 +117,62 @@ static Job *next_job(Signer *self) {
   if (job != NULL) {
     STAILQ_REMOVE_HEAD(&pool->to_do, next);
     pool->queued--;
+    job->begun = !job->abandoned;
   }
   pthread_mutex_unlock(&pool->lock);
   return job;
 }
 
 static void run(Job *job) {
-  if (atomic_load(&job->abandoned))
-    job->signing->rv = CKR_OURS_STUCK;
-  else
+  if (job->begun)
     signing_run(job->signing);
+  else
+    job->signing->rv = CKR_OURS_STUCK;
 }
 
-static void finish(Pool *pool, Job *job, double began) {
+static double processor(void) {
+  struct timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* With the lock held: what a good job of so many seconds teaches. A thread
+** that shares its processor waits too, but not in all of its jobs. */
+static void learn(Pool *pool, double seconds, double work) {
+  pool->seconds += (seconds - pool->seconds) / 8;
+  pool->work += (work - pool->work) / 8;
+  if (work * 2 >= seconds)
+    pool->waited = 0;
+  else if (pool->waited < WAITED_MAX)
+    pool->waited++;
+}
+
+/* With the lock held: how long a job may wait for who is awake. */
+static double batch(const Pool *pool) {
+  return pool->waited < WAITED_MAX ? COMPUTED_SECONDS : BATCH_SECONDS;
+}
+
+/* With the lock held: the same that one takes of whoever signs. */
+static double cost(const Pool *pool) {
+  return pool->waited < WAITED_MAX ? pool->work : pool->seconds;
+}
+
+static void finish(Pool *pool, Job *job, double began, double work) {
   static const uint64_t one = 1;
   double now = token_clock();
   bool good = job->signing->rv == CKR_OK;
   pthread_mutex_lock(&pool->lock);
   if (STAILQ_EMPTY(&pool->done)) pool->done_at = now;
   STAILQ_INSERT_TAIL(&pool->done, job, next);
-  pool->jobs--;
-  pool->moved_at = now;
-  if (good) pool->seconds += (now - began - pool->seconds) / 8;
+  if (!job->abandoned) pool->jobs--;
+  if (job->begun) {
+    pool->moved_at = now;
+    pool->silent = pool->unproved = false;
+  }
+  if (good) learn(pool, now - began, work);
   /* With more to do, the loop hears of several at once. */
   bool tell = !pool->told &&
-    (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= BATCH_SECONDS);
+    (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= batch(pool));
   if (tell) pool->told = true;
   pthread_mutex_unlock(&pool->lock);
   /* The keeper may have something to wait for now. */
@@ -146,9 +188,9 @@ static void *signer(void *context) {
   for (;;) {
     Job *job = next_job(self);
     if (job != NULL) {
-      double began = token_clock();
+      double began = token_clock(), used = processor();
       run(job);
-      finish(pool, job, began);
+      finish(pool, job, began, processor() - used);
       continue;
     }
     pthread_mutex_lock(&pool->lock);
@@ -167,8 +209,7 @@ static void call_signers(Pool *pool, bool hurry) {
   pthread_mutex_lock(&pool->lock);
   while (pool->resting != NULL && pool->queued > 0) {
     unsigned awake = pool->count - pool->resting_count;
-    if (!hurry && awake > 0 &&
-        pool->queued * pool->seconds <= awake * BATCH_SECONDS)
+    if (!hurry && awake > 0 && pool->queued * cost(pool) <= awake * batch(pool))
       break;
     hurry = false;
     Signer *one = pool->resting;
@@ -237,6 +278,14 @@ static Job *late(Pool *pool) {
   return job;
 }
 
+static void abandon(Pool *pool, Job *job) {
+  pthread_mutex_lock(&pool->lock);
+  job->abandoned = true;
+  pool->jobs--;
+  pool->silent = true;
+  pthread_mutex_unlock(&pool->lock);
+}
+
 /* A thread may hang with jobs behind it that nobody was called for, or with
 ** jobs before it that nobody was told of. */
 static void on_look(evutil_socket_t fd, short what, void *context) {
@@ -255,7 +304,7 @@ static void on_look(evutil_socket_t fd, short what, void *context) {
   }
   lua_State *L = job->L;
   job->L = NULL;
-  atomic_store(&job->abandoned, true);
+  abandon(pool, job);
   int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
                             ANSWER_SECONDS);
   loop_resume(L, results);
@@ -282,6 +331,8 @@ static Pool *pool_make(Token *token) {
   Pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL) return NULL;
   pool->token = token;
+  pool->waited = WAITED_MAX;
+  pool->unproved = token->prove;
   TAILQ_INIT(&pool->waiting);
   STAILQ_INIT(&pool->to_do);
   STAILQ_INIT(&pool->done);
@@ -305,10 +356,19 @@ bool signer_ready(Token *token) {
   return token->pool != NULL || loop_base == NULL || pool_make(token) != NULL;
 }
 
-/* With the lock held. */
+/* With the lock held: seconds for which nothing has come of what was asked
+** for; 0: nothing was. */
+static double still(const Pool *pool) {
+  bool asked = pool->jobs > 0 || pool->silent;
+  return asked ? token_clock() - pool->moved_at : 0;
+}
+
+/* With the lock held: whether to wait any longer makes no sense. Even a slow
+** HSM has done something meanwhile. */
 static bool stuck(const Pool *pool) {
-  return pool->jobs >= pool->count &&
-    token_clock() - pool->moved_at > pool->token->wait;
+  double patience = pool->token->wait;
+  if (patience < SLOW * pool->seconds) patience = SLOW * pool->seconds;
+  return pool->silent || pool->unproved || still(pool) > patience;
 }
 
 bool signer_stuck(Token *token) {
@@ -324,19 +384,29 @@ double signer_still(Token *token) {
   Pool *pool = token->pool;
   if (pool == NULL) return 0;
   pthread_mutex_lock(&pool->lock);
-  double seconds = pool->jobs > 0 ? token_clock() - pool->moved_at : 0;
+  double seconds = still(pool);
   pthread_mutex_unlock(&pool->lock);
   return seconds;
 }
 
-/* Whether the jobs before it leave one a chance to be done in time; then
-** it is counted. */
-static bool admit(Pool *pool) {
+double signer_idle(Token *token) {
+  Pool *pool = token->pool;
+  if (pool == NULL) return 0;
+  pthread_mutex_lock(&pool->lock);
+  double seconds = pool->jobs > 0 ? 0 : token_clock() - pool->moved_at;
+  pthread_mutex_unlock(&pool->lock);
+  return seconds;
+}
+
+/* Whether the jobs before it leave one a chance to be done in time, or it is
+** there to find out; then it is counted. */
+static bool admit(Pool *pool, bool probe) {
   pthread_mutex_lock(&pool->lock);
   double wait = pool->seconds * pool->jobs / pool->count;
-  bool good =
-    pool->jobs < JOBS_MAX && wait <= pool->token->wait && !stuck(pool);
-  if (good && pool->jobs++ == 0) pool->moved_at = token_clock();
+  bool good = pool->jobs < JOBS_MAX &&
+    (probe || (wait <= pool->token->wait && !stuck(pool)));
+  if (good && pool->jobs++ == 0 && !pool->silent)
+    pool->moved_at = token_clock();
   pthread_mutex_unlock(&pool->lock);
   return good;
 }
@@ -353,7 +423,7 @@ static void queue(Pool *pool, Job *job) {
   pthread_mutex_lock(&pool->lock);
   STAILQ_INSERT_TAIL(&pool->to_do, job, next);
   pool->queued++;
-  bool slow = pool->seconds > BATCH_SECONDS;
+  bool slow = cost(pool) > batch(pool);
   pthread_mutex_unlock(&pool->lock);
   if (slow)
     call_signers(pool, false);
@@ -361,12 +431,12 @@ static void queue(Pool *pool, Job *job) {
     pool->fresh = true;
 }
 
-int signer_start(lua_State *L, Signing *signing) {
+int signer_start(lua_State *L, Signing *signing, bool probe) {
   Token *token = signing->key->token;
   if (!signer_ready(token))
     return refuse(L, signing, "no signer thread could be started");
   Pool *pool = token->pool;
-  if (!admit(pool))
+  if (!admit(pool, probe))
     return refuse(L, signing, "more signatures wait for the HSM than it makes");
   Job *job = calloc(1, sizeof *job);
   if (job == NULL) return luaL_error(L, "not enough memory");

@@ -178,6 +178,26 @@ describe("createca", function()
       refused("--hsm-caroot-id 1 --csr --import x", "give one of them")
     end)
 
+    it("a lifetime that is none, before a key is made", function()
+      for _, text in ipairs({ "0", "0s", "500ms", "99999999h" }) do
+        local key = token.directory .. "/none.pem"
+        refused(("--key %s --out %s --lifetime %s"):format(key, out, text),
+                "--lifetime: from 1s to the year 9999, such as 87600h")
+        assert.is_nil(engine.system.stat(key))
+      end
+    end)
+
+    it("to sign an intermediate with its own key", function()
+      local key = token.directory .. "/none.pem"
+      for _, name in ipairs({ "intermediate",
+                              "policies/templates/intermediate.lua" }) do
+        refused(("--template %s --key %s --out %s"):format(name, key, out),
+                "--template: an intermediate is signed by another CA:"
+                .. " add --csr, and --import what comes back")
+        assert.is_nil(engine.system.stat(key))
+      end
+    end)
+
     it("a template that makes no CA, or is not there", function()
       refused("--hsm-caroot-id 1 --generate-key P-256 --template leaf",
               "makes no CA")

@@ -33,8 +33,8 @@ describe("The CA of an HSM", function()
   local function configure()
     local path = token.directory .. "/crypto11.conf"
     assert(engine.system.write(path,
-      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
-        :format(token.module, hsm.pin)))
+      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s","MaxSessions":%d}')
+        :format(token.module, hsm.pin, token.sessions or 0)))
     return path
   end
 
@@ -45,11 +45,11 @@ describe("The CA of an HSM", function()
     assert.equal(0, status, output)
   end
 
-  local function serve()
+  local function serve(workers)
     server, urls = program.serve(token.directory .. "/data", { "--ca",
       "pkcs11ca", "--hsm-caroot-id", "99", "--pkcs11-config-path",
-      configure(), "--policies", token.directory .. "/policies" },
-      token.environment)
+      configure(), "--policies", token.directory .. "/policies",
+      "--workers", workers or "2" }, token.environment)
   end
 
   local function begin()
@@ -161,5 +161,64 @@ describe("The CA of an HSM", function()
     for _ = 1, 20 do assert.equal(503, certificate()) end
     server:wait_for("the PIN was refused before")
     assert.equal(before + 1, logins())
+  end)
+
+  local function healthz()
+    return program.get(urls.http .. "/healthz").status
+  end
+
+  local function ca_up()
+    return program.get(urls.metrics .. "/metrics").body
+      :match("\nfulcio_ca_up (%d)")
+  end
+
+  -- While nobody asks for a certificate.
+  local function assert_noticed(lose, find)
+    assert.equal(200, healthz())
+    lose()
+    assert.is_true(program.wait(function() return healthz() == 503 end))
+    assert.equal("0", ca_up())
+    find()
+    assert.is_true(program.wait(function() return healthz() == 200 end))
+    assert.equal("1", ca_up())
+    assert.equal(200, certificate())
+  end
+
+  it("is missed by a worker that nobody asks for a certificate", function()
+    begin()
+    serve("1")
+    local tokens = token.directory .. "/tokens"
+    assert_noticed(function()
+      assert(os.rename(tokens, tokens .. ".away"))
+    end, function()
+      assert(os.rename(tokens .. ".away", tokens))
+    end)
+  end)
+
+  it("is missed in a remote place as well", function()
+    begin()
+    local remote = token:serve()
+    serve("1")
+    assert_noticed(function() kill(remote) end,
+                   function() token:serve() end)
+  end)
+
+  it("is asked for as many signatures at once as it has sessions", function()
+    token.module, token.sessions = hsm.shim, 8
+    local hold = token.directory .. "/hold"
+    begin()
+    token.environment.SHIM_HOLD = hold
+    serve("1")
+    start_load()
+    assert(engine.system.write(hold, ""))
+    local count = token.environment.SHIM_COUNT
+    assert.is_true(program.wait(function()
+      return program.read(count):find("\n8 at once") ~= nil
+    end))
+    -- The loop does not wait for them.
+    assert.equal(200, program.get(urls.http .. "/api/v2/trustBundle").status)
+    assert(os.remove(hold))
+    assert.is_true(result().resumed >= 0)
+    assert.is_nil(program.read(count):find("\n9 at once"))
   end)
 end)

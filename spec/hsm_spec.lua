@@ -39,6 +39,14 @@ describe("hsm", function()
                 token)
   end)
 
+  it("takes an empty text for what was not said, as crypto11 does", function()
+    local token = assert(hsm.read(config(([[{ "Path": "%s", "TokenLabel": "",
+      "TokenSerial": "", "SlotNumber": 7, "Pin": "2324" }]])
+      :format(MODULE))))
+    assert.same({ module = MODULE, slot = 7, pin = "2324", login = true },
+                token)
+  end)
+
   it("knows every profile that the engine knows", function()
     local file = assert(io.open("engine/quirk.c"))
     local source = file:read("a")
@@ -58,6 +66,7 @@ describe("hsm", function()
 
   it("takes the PIN from a file or the environment", function()
     local pin = write("pin", "123456\n")
+    assert(os.execute("chmod 600 " .. pin))
     local token = assert(hsm.read(config(
       ('{"Path":"%s","SlotNumber":0,"PinSource":"file:%s"}')
         :format(MODULE, pin))))
@@ -67,6 +76,45 @@ describe("hsm", function()
       ('{"Path":"%s","TokenSerial":"1","PinSource":"env:HOME"}')
         :format(MODULE))))
     assert.equal("userdata", type(token.pin))
+  end)
+
+  it("refuses a PIN's file that is open to others, as a key's", function()
+    local pin = write("pin", "123456\n")
+    local text = ('{"Path":"%s","TokenLabel":"x","PinSource":"file:%s"}')
+      :format(MODULE, pin)
+    for mode, good in pairs({ ["640"] = false, ["604"] = false,
+                              ["620"] = false, ["600"] = true,
+                              ["711"] = true }) do
+      assert(os.execute(("chmod %s %s"):format(mode, pin)))
+      local token, message = hsm.read(config(text))
+      assert.equal(good, token ~= nil, mode)
+      if not good then
+        assert.truthy(message:find(("%s: PIN file is open to others"
+          .. " (chmod 600 %s)"):format(pin, pin), 1, true), message)
+      end
+    end
+    assert(os.execute("chmod 644 " .. pin))
+    local token, message = hsm.read_uri("pkcs11:object=k?module-path="
+      .. MODULE .. "&pin-source=file:" .. pin)
+    assert.is_nil(token)
+    assert.truthy(message:find("chmod 600", 1, true), message)
+  end)
+
+  it("knows a PIN in a configuration that is open to others", function()
+    local path = config(('{"Path":"%s","TokenLabel":"x","Pin":"1"}')
+      :format(MODULE))
+    local options = { hsm_key_label = "k", pkcs11_config_path = path }
+    assert(os.execute("chmod 644 " .. path))
+    assert.equal(path .. ": a PIN is in it, and it is open to others"
+                 .. " (chmod 600 " .. path .. ")", hsm.warning(options))
+    assert(os.execute("chmod 600 " .. path))
+    assert.is_nil(hsm.warning(options))
+    config(('{"Path":"%s","TokenLabel":"x","PinSource":"env:P"}')
+      :format(MODULE))
+    assert(os.execute("chmod 644 " .. path))
+    assert.is_nil(hsm.warning(options))
+    options.hsm_key_label = "pkcs11:object=k"
+    assert.is_nil(hsm.warning(options))
   end)
 
   local refused = {

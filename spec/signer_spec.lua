@@ -320,6 +320,78 @@ describe("signer", function()
     ]], { SHIM_SIGN_MS = "3000" }))
   end)
 
+  it("asks nothing of an HSM that has not answered, until it does", function()
+    token.module = hsm.shim
+    local hold, count = token.directory .. "/hold", token.directory .. "/n"
+    assert(engine.system.write(hold, ""))
+    assert.equal("hsm_busy 1, hsm_busy true 1 hsm_busy, hsm_busy 2, true",
+      token:lua(([[
+      local token = assert(open({ sessions = 4 }))
+      local key = assert(token:key({ label = "k" }))
+      local function asked()
+        local file = io.open(%q)
+        local text = file and file:read("a") or ""
+        if file then file:close() end
+        return select(2, text:gsub("at once", ""))
+      end
+      engine.server.spawn(function()
+        io.write((select(3, key:sign("x"))), " ", asked(), ", ")
+        local began = engine.system.monotonic()
+        io.write((select(3, key:sign("x"))), " ",
+                 tostring(engine.system.monotonic() - began < 1), " ",
+                 asked(), " ", (select(3, token:ready())), ", ")
+        io.write((select(3, token:probe(key))), " ", asked(), ", ")
+        os.remove(%q)
+        while not token:ready() do engine.server.sleep(0.01) end
+        io.write(tostring(key:sign("x") ~= nil))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]]):format(count, hold), { SHIM_HOLD = hold, SHIM_COUNT = count }))
+  end)
+
+  it("asks nothing of an HSM that has to prove itself, until it has", function()
+    assert.equal("hsm_busy hsm_busy 0.0, true true true", token:lua([[
+      local token = assert(open({ prove = true }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        io.write((select(3, key:sign("x"))), " ",
+                 (select(3, token:ready())),
+                 (" %.1f, "):format((token:still())))
+        io.write(tostring(token:probe(key) ~= nil), " ",
+                 tostring(token:ready()), " ",
+                 tostring(key:sign("x") ~= nil))
+        token:close()
+        engine.server.stop()
+      end)
+      engine.server.run()
+    ]]))
+  end)
+
+  it("refuses others while it waits for an HSM that does not answer",
+     function()
+    token.module = hsm.shim
+    local hold = token.directory .. "/hold"
+    assert(engine.system.write(hold, ""))
+    assert.equal("hsm_busy true, good", token:lua(([[
+      local token = assert(open({ sessions = 4, wait = 0.1 }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        io.write(key:sign("x") and "good" or "bad")
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.spawn(function()
+        engine.server.sleep(0.3)
+        local _, _, code = key:sign("x")
+        io.write(code, " ", tostring(not token:ready()), ", ")
+        os.remove(%q)
+      end)
+      engine.server.run()
+    ]]):format(hold), { SHIM_HOLD = hold }))
+  end)
+
   it("says for how long a module has not come back", function()
     token.module = hsm.shim
     local fault = token.directory .. "/fault"
@@ -400,6 +472,39 @@ describe("signer", function()
       token:close()
     ]], { SHIM_SIGN_MS = "100" })
     assert.equal("at once", output)
+  end)
+
+  -- Most signatures that the shim was at, at once, after some in turn.
+  local function most_at_once(more)
+    local count = token.directory .. "/n"
+    more.SHIM_COUNT = count
+    token.module = hsm.shim
+    token:lua([[
+      local token = assert(open({ sessions = 8 }))
+      local key = assert(token:key({ label = "k" }))
+      local left = 4
+      engine.server.spawn(function()
+        for _ = 1, 16 do assert(key:sign("x")) end
+        for _ = 1, 4 do
+          engine.server.spawn(function()
+            assert(key:sign("x"))
+            left = left - 1
+            if left == 0 then engine.server.stop() end
+          end)
+        end
+      end)
+      engine.server.run()
+      token:close()
+    ]], more)
+    local most
+    for n in read(count):gmatch("(%d+) at once") do most = tonumber(n) end
+    return most
+  end
+
+  it("signs in turn where it is this machine's processor that does", function()
+    assert.equal(1, most_at_once({ SHIM_WORK_MS = "1" }))
+    os.remove(token.directory .. "/n")
+    assert.equal(4, most_at_once({ SHIM_SIGN_MS = "100" }))
   end)
 
   it("makes do with fewer sessions than it wanted", function()

@@ -110,6 +110,24 @@ local function pem_of(made)
   return table.concat(pems)
 end
 
+-- The last second that a certificate can name (RFC 5280 section 4.1.2.5.2).
+local LAST = 253402300799
+
+local function lifetime_fault(seconds)
+  if not seconds then return nil end
+  if seconds >= 1 and engine.system.now() + seconds <= LAST then return nil end
+  return "--lifetime: from 1s to the year 9999, such as 87600h"
+end
+
+local function template_fault(settings)
+  local name = settings.template:match("([^/]*)%.lua$") or settings.template
+  if name ~= "intermediate" or settings.csr or settings.import ~= "" then
+    return nil
+  end
+  return "--template: an intermediate is signed by another CA: add --csr,"
+    .. " and --import what comes back"
+end
+
 local function contradiction(settings)
   if settings.csr and settings.import ~= "" then
     return "--csr makes a request, --import ends one: give one of them"
@@ -121,6 +139,7 @@ local function contradiction(settings)
   if settings.key == "" and settings.hsm_caroot_id == "" then
     return "--hsm-caroot-id must be set, or --key FILE without an HSM"
   end
+  return lifetime_fault(settings.lifetime) or template_fault(settings)
 end
 
 local M = {}

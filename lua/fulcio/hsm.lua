@@ -12,10 +12,10 @@ local usual = {
   "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
 }
 
--- crypto11's members, and ours: Init, Profile, PinSource, SlotId.
+-- crypto11's members, and ours: Init, Profile, PinSource.
 local kinds = {
   Path = "string", TokenLabel = "string", TokenSerial = "string",
-  SlotNumber = "number", SlotId = "number", Pin = "string",
+  SlotNumber = "number", Pin = "string",
   PinSource = "string", MaxSessions = "number", UserType = "number",
   PoolWaitTimeout = "number", LoginNotSupported = "boolean",
   UseGCMIVFromHSM = "boolean", GCMIVLength = "number",
@@ -27,7 +27,7 @@ local NANOSECOND = 1e-9
 -- Whole numbers, and the largest of each. crypto11 takes 0 for "not said".
 local most = {
   MaxSessions = 1024, PoolWaitTimeout = 3600 / NANOSECOND,
-  SlotNumber = 2 ^ 53, SlotId = 2 ^ 53, UserType = 1,
+  SlotNumber = 2 ^ 53, UserType = 1,
 }
 
 local profiles = {
@@ -68,9 +68,20 @@ local function module_at(path)
   return nil, message
 end
 
+-- Whether group or others may read or write it, as the engine asks of keys.
+local function open_to_others(path)
+  local found = engine.system.stat(path)
+  local mode = found and found.mode or 0
+  return mode % 8 >= 2 or math.floor(mode / 8) % 8 >= 2
+end
+
 -- The PIN of an RFC 7512 pin-source: file:/path, or env:NAME.
 local function pin_from(source)
   local path = source:match("^file:(.*)$") or source:match("^(/.*)$")
+  if path and open_to_others(path) then
+    return nil, ("%s: PIN file is open to others (chmod 600 %s)"):format(path,
+      path)
+  end
   if path then return engine.system.secret("@" .. path) end
   if source:find("^env:") then return engine.system.secret(source) end
   return nil, ("pin-source %s: give file:/PATH or env:NAME"):format(source)
@@ -112,11 +123,19 @@ local function check_profile(name)
     nearest.hint(name, profiles))
 end
 
+-- What crypto11 takes for "not said": of these the slot alone may be 0.
+local function said(value)
+  if value ~= "" then return value end
+end
+
+local function above_zero(value)
+  if value ~= 0 then return value end
+end
+
 local function check_token(values)
   local named = 0
-  for _, name in ipairs({ "TokenSerial", "TokenLabel", "SlotNumber",
-                          "SlotId" }) do
-    if values[name] ~= nil then named = named + 1 end
+  for _, name in ipairs({ "TokenSerial", "TokenLabel", "SlotNumber" }) do
+    if said(values[name]) then named = named + 1 end
   end
   if named == 1 then return true end
   return nil, "give one of TokenLabel, TokenSerial and SlotNumber"
@@ -140,11 +159,6 @@ local function check(values)
   return check_token(values)
 end
 
--- What crypto11 takes for "not said".
-local function said(value)
-  if value ~= 0 then return value end
-end
-
 local M = {}
 
 --- What engine.pkcs11.open takes, from a crypto11.conf; nil and a message
@@ -159,12 +173,13 @@ function M.read(path)
   if not module then return nil, path .. ": " .. message end
   pin, message = pin_of(values.Pin, values.PinSource)
   if message then return nil, path .. ": " .. message end
-  local wait = said(values.PoolWaitTimeout)
+  local wait = above_zero(values.PoolWaitTimeout)
   return {
-    module = module, init = values.Init, label = values.TokenLabel,
-    serial = values.TokenSerial, slot = values.SlotNumber,
-    slot_id = values.SlotId, pin = pin, profile = values.Profile,
-    sessions = said(values.MaxSessions), wait = wait and wait * NANOSECOND,
+    module = module, init = values.Init, label = said(values.TokenLabel),
+    serial = said(values.TokenSerial), slot = values.SlotNumber,
+    pin = pin, profile = values.Profile,
+    sessions = above_zero(values.MaxSessions),
+    wait = wait and wait * NANOSECOND,
     login = not values.LoginNotSupported,
   }
 end
@@ -183,7 +198,7 @@ function M.read_uri(text)
   if message then return nil, message end
   return {
     module = module, label = uri.token, serial = uri.serial,
-    slot_id = uri.slot_id, pin = pin, manufacturer = uri.manufacturer,
+    slot = uri.slot_id, pin = pin, manufacturer = uri.manufacturer,
     model = uri.model,
   }, { label = uri.object, id = uri.id }
 end
@@ -201,6 +216,18 @@ function M.named(options)
   local token, message = M.read(options.pkcs11_config_path)
   if not token then return nil, "--pkcs11-config-path: " .. message end
   return token, { label = given }
+end
+
+--- What an operator should be told of the flags' file: Fulcio's has the PIN
+--- in it, and mostly everyone may read it, so it is no reason to stop.
+function M.warning(options)
+  local path = options.pkcs11_config_path
+  local uri = options.hsm_key_label:find("^pkcs11:")
+  local values = not uri and parse(shelf.read(path) or "")
+  if values and values.Pin and open_to_others(path) then
+    return ("%s: a PIN is in it, and it is open to others (chmod 600 %s)")
+      :format(path, path)
+  end
 end
 
 return M

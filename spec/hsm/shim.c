@@ -5,18 +5,22 @@
 **   SHIM_PROFILE   aws-cloudhsm azure-cloud-hsm luna yubihsm2 nshield gcp-kms
 **   SHIM_PIN       the real module's user PIN, for profiles with own login
 **   SHIM_SIGN_MS   how long a signature takes
+**   SHIM_WORK_MS   how long it computes
+**   SHIM_HOLD      a file; while it exists no signature is made
 **   SHIM_SESSIONS  most sessions that may be open
 **   SHIM_FAULT     a file; while it exists its lines decide: "FUNCTION CKR
 **                  [TIMES]", e.g. "C_Sign 0x30" or "C_OpenSession 0xe0 3";
 **                  CKR "hang": it never returns; "lie": C_Sign's result is
 **                  wrong
 **   SHIM_LIE       from this signature on (1: the first) all are wrong
-**   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line
+**   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line,
+**                  and "N at once" when there have never been so many C_Sign
 */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,6 +268,40 @@ static CK_RV shim_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
   return rv != CKR_OK ? rv : real->C_SignInit(session, mechanism, key);
 }
 
+static atomic_uint under_way;
+
+/* Says so when it is one more at once than ever before. */
+static void count_in(void) {
+  static unsigned most;
+  unsigned now = atomic_fetch_add(&under_way, 1) + 1;
+  char line[32];
+  pthread_mutex_lock(&lock);
+  bool more = now > most;
+  if (more) most = now;
+  pthread_mutex_unlock(&lock);
+  snprintf(line, sizeof line, "%u at once\n", now);
+  if (more) note(line);
+}
+
+static double processor(void) {
+  struct timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
+}
+
+/* As the environment says a signature does. */
+static void take_time(void) {
+  static const struct timespec shortly = {0, 5000000};
+  long ms = strtol(setting("SHIM_SIGN_MS", "0"), NULL, 10);
+  double work = strtod(setting("SHIM_WORK_MS", "0"), NULL);
+  const char *hold = setting("SHIM_HOLD", NULL);
+  struct timespec wait = {ms / 1000, ms % 1000 * 1000000};
+  if (ms > 0) nanosleep(&wait, NULL);
+  for (double end = processor() + work; work > 0 && processor() < end;) {
+  }
+  while (hold != NULL && access(hold, F_OK) == 0) nanosleep(&shortly, NULL);
+}
+
 static CK_RV shim_Sign(CK_SESSION_HANDLE session, unsigned char *data,
                        unsigned long size, unsigned char *signature,
                        unsigned long *signature_size) {
@@ -271,10 +309,10 @@ static CK_RV shim_Sign(CK_SESSION_HANDLE session, unsigned char *data,
   bool lies = rv == LIE;
   if (rv != CKR_OK && !lies) return rv;
   if (signature != NULL) {
-    long ms = strtol(setting("SHIM_SIGN_MS", "0"), NULL, 10);
-    struct timespec wait = {ms / 1000, ms % 1000 * 1000000};
-    if (ms > 0) nanosleep(&wait, NULL);
+    count_in();
+    take_time();
     note("C_Sign\n");
+    atomic_fetch_sub(&under_way, 1);
   }
   rv = real->C_Sign(session, data, size, signature, signature_size);
   static unsigned long made;

@@ -111,10 +111,14 @@ local PATIENCE, PATIENCE_AGAIN = 3, 0.5
 local HANGS, CONNECTION_HANGS = 10, 60
 
 -- Waits until it is there, or is known not to come.
-local function await(token, seconds)
-  local last = engine.system.monotonic() + seconds
+local function await(token, key, seconds)
+  local last, asked = engine.system.monotonic() + seconds, false
   repeat
     local ok, _, code = token:ready()
+    if code == "hsm_busy" and not asked then
+      asked = true
+      engine.server.spawn(function() token:probe(key) end)
+    end
     if ok or code == "bad_pin" or code == "pin_locked" then return end
     engine.server.sleep(0.01)
   until engine.system.monotonic() > last
@@ -132,36 +136,48 @@ local function leave_if_it_hangs(token)
 end
 
 -- A token heals by itself of these.
-local passing = { hsm_gone = true, hsm_busy = true, bad_pin = true,
-                  pin_locked = true }
+local passing = { hsm_gone = true, bad_pin = true, pin_locked = true }
+
+-- So long, in seconds, nobody may have asked for a signature before one is
+-- made to learn whether it still could be.
+local IDLE = 5
 
 -- Who is not ready may be asked for nothing any more, and would never learn
--- that its key is back.
-local function try_again(token, key)
+-- that its key is back, or that its HSM answers again.
+local function worth_a_probe(token)
   local ok, _, code = token:ready()
-  if not ok and not passing[code] then
-    key:sign("fulcio probe " .. engine.system.now())
+  if not ok then return not passing[code] end
+  local _, _, idle = token:still()
+  return idle > IDLE
+end
+
+-- A probe may hang as long as a request does.
+local function probe_now_and_then(token, key)
+  while not engine.server.stopping() do
+    engine.server.sleep(1)
+    if worth_a_probe(token) then token:probe(key) end
   end
 end
 
-local function look_after(token, key)
+local function look_after(token)
   while not engine.server.stopping() do
     engine.server.sleep(1)
     leave_if_it_hangs(token)
-    try_again(token, key)
   end
 end
 
 --- Logs in, in a worker: beside the loop, for an HSM may hang. `again`: in
---- the place of one that ended.
+--- the place of one that ended, perhaps because it did: then nobody waits to
+--- see whether it still does.
 function Hsm:start(again)
   local settings, name = self.settings, self.name
-  settings.lazy, settings.lock = true, self.lock
+  settings.lazy, settings.lock, settings.prove = true, self.lock, again
   self.token = assert(engine.pkcs11.open(settings))
   self.key = assert(self.token:key({ label = name.label, id = name.id,
                                      public = self.chain[1]:pkey() }))
-  await(self.token, again and PATIENCE_AGAIN or PATIENCE)
-  engine.server.spawn(function() look_after(self.token, self.key) end)
+  await(self.token, self.key, again and PATIENCE_AGAIN or PATIENCE)
+  engine.server.spawn(function() look_after(self.token) end)
+  engine.server.spawn(function() probe_now_and_then(self.token, self.key) end)
 end
 
 --- Signs a TBSCertificate: DER; nil, message, code.
@@ -201,6 +217,8 @@ function M.open(options)
   local settings, name = hsm.named(options)
   if not settings then return nil, "--ca pkcs11ca: " .. name end
   settings.verify = options.verify_signatures
+  local warning = hsm.warning(options)
+  if warning then log.warn(warning) end
   -- What the workers of an earlier run said of their PIN.
   local lock = options.data_dir .. "/pkcs11.lock"
   os.remove(lock)
