@@ -129,17 +129,33 @@ end
 
 local units = { H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9 }
 
--- Seconds that the client waits, nil when it did not say.
+-- What is wrong with a grpc-timeout, in grpc-go's words.
+local function malformed(words, text)
+  return nil, ("malformed grpc-timeout: " .. words):format(text)
+end
+
+-- Seconds that the client waits, nil when it did not say; nil and what is
+-- wrong.
 local function timeout(headers)
   local text = headers["grpc-timeout"]
-  if not text or #text < 2 or #text > 9 then return nil end
+  if not text then return nil end
+  if #text < 2 then
+    return malformed('transport: timeout string is too short: "%s"', text)
+  elseif #text > 9 then
+    return malformed('transport: timeout string is too long: "%s"', text)
+  end
   local digits, unit = text:sub(1, -2), units[text:sub(-1)]
-  if not unit then return nil end
-  for i = 1, #digits do
-    local c = digits:byte(i)
-    if c < 48 or c > 57 then return nil end
+  if not unit then
+    return malformed('transport: timeout unit is not recognized: "%s"', text)
+  elseif digits:find("%D") then
+    return malformed('strconv.ParseUint: parsing "%s": invalid syntax',
+                     digits)
   end
   return tonumber(digits) * unit
+end
+
+local function late()
+  return only(status(DEADLINE_EXCEEDED, "context deadline exceeded"))
 end
 
 -- Runs `call` and gives up waiting when the client does. What it started
@@ -156,7 +172,7 @@ local function before_deadline(seconds, call)
     done:wake()
   end)
   if not result and not done:wait(seconds) and not result then
-    return only(status(DEADLINE_EXCEEDED, "context deadline exceeded"))
+    return late()
   end
   return result
 end
@@ -304,9 +320,12 @@ function M.handle(methods, request, context)
   if not method then
     return only(status(UNIMPLEMENTED, unknown(methods, request.path)))
   end
+  local seconds, wrong = timeout(request.headers)
+  if wrong then return only(status(INTERNAL, wrong)) end
+  if seconds == 0 then return late() end
   if method.stream then return streamed(method, request, context) end
   local refused
-  local response = before_deadline(timeout(request.headers), function()
+  local response = before_deadline(seconds, function()
     local answer
     answer, refused = unary(method, request, context)
     return answer
