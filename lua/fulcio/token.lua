@@ -107,12 +107,13 @@ local function audience_fits(claims, match)
     log = { issuer = claims.iss, audience = aud ~= null and aud or nil } })
 end
 
--- JSON's number in a text, which Go reads as one.
+-- JSON's number in a text, which Go reads as one: from its first byte to its
+-- last, for JSON would have blanks around it.
 local function number_in(text)
-  local whole, rest = text:match("^%-?(%d+)(.*)$")
-  if not whole or whole:find("^0%d") then return nil end
-  rest = rest:gsub("^%.%d+", ""):gsub("^[eE][+-]?%d+$", "")
-  return rest == "" and tonumber(text) or nil
+  local first, last = text:byte(1), text:byte(-1)
+  if not first or first <= 32 or last <= 32 then return nil end
+  local value = engine.claims.parse(text)
+  return type(value) == "number" and value or nil
 end
 
 -- A NumericDate (RFC 7519 section 2) may have a fraction, which Go drops.
