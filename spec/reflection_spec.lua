@@ -1,3 +1,5 @@
+local messages = require("fulcio.messages").reflection
+local protobuf = require("fulcio.engine").protobuf
 local reflection = require("fulcio.reflection")
 
 describe("reflection", function()
@@ -50,6 +52,17 @@ describe("reflection", function()
     local answer = reflection.answer({ file_by_filename = "fulcio.proto" })
     local file = answer.file_descriptor_response.file_descriptor_proto[1]
     assert.truthy(file:find("CreateSigningCertificateRequest", 1, true))
+  end)
+
+  it("repeats what it was asked, also a negative number", function()
+    local asked = { file_containing_extension = { containing_type = "x",
+                                                  extension_number = -1 } }
+    local kind = messages.ServerReflectionResponse
+    local answer = assert(protobuf.decode(kind,
+      protobuf.encode(kind, reflection.answer(asked))))
+    assert.same(asked.file_containing_extension,
+                answer.original_request.file_containing_extension)
+    assert.equal(12, answer.error_response.error_code)
   end)
 
   it("says so when there is no such symbol, file or extension", function()
