@@ -75,14 +75,6 @@ describe("The CA of an HSM", function()
       .tree_size
   end
 
-  local function kill(remote)
-    local children = remote:children()
-    remote:signal("KILL")
-    for _, child in ipairs(children) do
-      os.execute("kill -9 " .. child)
-    end
-  end
-
   local function certificate()
     local key = engine.pkey.generate("P-256")
     local jwt = program.post(issuer_url .. "/token",
@@ -114,7 +106,7 @@ describe("The CA of an HSM", function()
     serve()
     local workers = server:children()
     start_load()
-    kill(remote)
+    token.lose(remote)
     os.execute("sleep 3")
     token:serve()
     assert_clean(result(), workers)
@@ -140,7 +132,7 @@ describe("The CA of an HSM", function()
       return select(2, program.read(token.environment.SHIM_COUNT)
         :gsub("C_Login", ""))
     end
-    kill(remote)
+    token.lose(remote)
     token:shell(("pkcs11-tool --module %s --login --pin %s --change-pin"
       .. " --new-pin 99999999"):format(hsm.softhsm, hsm.pin))
     local before = logins()
@@ -199,7 +191,7 @@ describe("The CA of an HSM", function()
     begin()
     local remote = token:serve()
     serve("1")
-    assert_noticed(function() kill(remote) end,
+    assert_noticed(function() token.lose(remote) end,
                    function() token:serve() end)
   end)
 

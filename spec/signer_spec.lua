@@ -140,9 +140,10 @@ describe("signer", function()
 
   -- Ends the connections alone, or the server with them.
   local function kill(server, whole)
-    local children = server:children()
-    if whole then server:signal("KILL") end
-    for _, child in ipairs(children) do os.execute("kill -9 " .. child) end
+    if whole then return token.lose(server) end
+    for _, child in ipairs(server:children()) do
+      os.execute("kill -9 " .. child)
+    end
   end
 
   it("refuses while a remote HSM is gone, then goes on by itself", function()

@@ -132,10 +132,7 @@ describe("ca.pkcs11", function()
     local remote = token:serve()
     serve()
     verified(certificate(), root)
-    for _, child in ipairs(remote:children()) do
-      os.execute("kill -9 " .. child)
-    end
-    remote:signal("KILL")
+    token.lose(remote)
     local answer = program.wait(function()
       local response = certificate()
       return response.status == 503 and response

@@ -241,6 +241,18 @@ function Token:serve(provider)
   return server
 end
 
+--- Kills what `serve` started, with the processes of its connections. It is
+--- stopped first: a connection made meanwhile would outlive it. Logins under
+--- way are let end: SoftHSM rewrites token.object, and is lost without it.
+function Token.lose(server)
+  server:signal("STOP")
+  os.execute("sleep 0.3")
+  for _, child in ipairs(server:children()) do
+    os.execute("kill -9 " .. child)
+  end
+  server:signal("KILL")
+end
+
 --- Ends everything and removes the store.
 function Token:remove()
   for _, one in ipairs(self.processes) do one:stop() end
