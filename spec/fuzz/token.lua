@@ -39,7 +39,7 @@ local function check_grant(claims)
   end
   assert(grant.san.value ~= "" and not grant.san.value:find("%c"))
   for _, extension in ipairs(grant.extensions) do
-    assert(type(extension.value) == "string")
+    assert(type(extension.text) == "string" and extension.text ~= "")
   end
   assert(type(template.load) == "function")
 end
