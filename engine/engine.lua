@@ -1272,6 +1272,18 @@ function engine.server.stopping() end
 ---@param by? number default 1
 function engine.server.count(key, by) end
 
+--- A function that adds to a shared counter (default 1), as `count` does.
+---@param key string
+---@return fun(by?: number)
+function engine.server.counter(key) end
+
+--- A function that puts a number into the first bucket whose bound is not
+--- below it, and adds it to the sum.
+---@param keys string[] of each bucket, of what is above all, of the sum
+---@param bounds number[] that rise
+---@return fun(value: number)
+function engine.server.histogram(keys, bounds) end
+
 --- All shared counters.
 ---@return table<string, number>
 function engine.server.counts() end

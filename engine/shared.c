@@ -150,6 +150,90 @@ static int server_count(lua_State *L) {
   return 0;
 }
 
+/* A histogram's bounds, and the counters of what lies at or below each, of
+** what lies above all, and of the sum: COUNTERS when not looked for yet. */
+typedef struct Histogram {
+  int count;
+  int sum;
+  struct {
+    double bound;
+    int counter;
+  } buckets[];
+} Histogram;
+
+/* Adds to the counter whose key is in the table at `keys`. */
+static void add_found(lua_State *L, int *counter, int keys, int i, double by) {
+  size_t size;
+  if (*counter == COUNTERS) {
+    lua_rawgeti(L, keys, i);
+    const char *key = lua_tolstring(L, -1, &size);
+    *counter = counter_find(key, size);
+    lua_pop(L, 1);
+  }
+  if (*counter >= 0) counter_add(&shared->counters[*counter], by);
+}
+
+/* The function that server.histogram returns. */
+static int histogram_add(lua_State *L) {
+  Histogram *histogram = lua_touserdata(L, lua_upvalueindex(1));
+  double seconds = luaL_checknumber(L, 1);
+  int keys = lua_upvalueindex(2), i = 0;
+  while (i < histogram->count && seconds > histogram->buckets[i].bound) i++;
+  add_found(L, &histogram->buckets[i].counter, keys, i + 1, 1);
+  add_found(L, &histogram->sum, keys, histogram->count + 2, seconds);
+  return 0;
+}
+
+/* server.histogram(keys, bounds) --> function(value) */
+static int server_histogram(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int count = (int)lua_rawlen(L, 2);
+  luaL_argcheck(L, lua_rawlen(L, 1) == (size_t)count + 2, 1,
+                "a key each, one for what is above, and one for the sum");
+  shared_open();
+  Histogram *histogram = lua_newuserdatauv(
+    L, sizeof *histogram + (size_t)(count + 1) * sizeof *histogram->buckets, 0);
+  histogram->count = count;
+  histogram->sum = COUNTERS;
+  for (int i = 0; i <= count + 1; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    size_t size = lua_rawlen(L, -1);
+    luaL_argcheck(L, lua_isstring(L, -1) && size > 0 && size <= KEY_SIZE, 1,
+                  "a key has 1 to 240 bytes");
+    if (i > count) break;
+    lua_rawgeti(L, 2, i + 1);
+    histogram->buckets[i].bound = i < count ? luaL_checknumber(L, -1) : 0;
+    histogram->buckets[i].counter = COUNTERS;
+    lua_pop(L, 2);
+  }
+  lua_settop(L, 3);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, histogram_add, 2);
+  return 1;
+}
+
+/* The function that server.counter returns. */
+static int counter_call(lua_State *L) {
+  int *counter = lua_touserdata(L, lua_upvalueindex(1));
+  add_found(L, counter, lua_upvalueindex(2), 1, luaL_optnumber(L, 1, 1));
+  return 0;
+}
+
+/* server.counter(key) --> function([by]) */
+static int server_counter(lua_State *L) {
+  size_t size;
+  luaL_checklstring(L, 1, &size);
+  luaL_argcheck(L, size > 0 && size <= KEY_SIZE, 1, "a key has 1 to 240 bytes");
+  shared_open();
+  *(int *)lua_newuserdatauv(L, sizeof(int), 0) = COUNTERS;
+  lua_createtable(L, 1, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, 1);
+  lua_pushcclosure(L, counter_call, 2);
+  return 1;
+}
+
 static void push_number(lua_State *L, double value) {
   lua_Integer whole = (lua_Integer)value;
   if (value > -1e15 && value < 1e15 && (double)whole == value)
@@ -245,7 +329,9 @@ static int server_published(lua_State *L) {
 void shared_register(lua_State *L) {
   static const luaL_Reg functions[] = {
     {"count", server_count},
+    {"counter", server_counter},
     {"counts", server_counts},
+    {"histogram", server_histogram},
     {"publish", server_publish},
     {"published", server_published},
     {NULL, NULL},

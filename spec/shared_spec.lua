@@ -12,6 +12,35 @@ describe("shared", function()
     assert.equal(0.75, counts.spec_part)
   end)
 
+  it("have functions that add to one", function()
+    local add = server.counter("spec_add")
+    add()
+    add(2.5)
+    assert.equal(3.5, server.counts().spec_add)
+    server.counter("spec_add")(-3.5)
+    assert.equal(0, server.counts().spec_add)
+    assert.error(function() server.counter("") end)
+    assert.error(function() server.counter(("k"):rep(241)) end)
+    assert.error(function() add("much") end)
+  end)
+
+  it("have functions that put into the right bucket", function()
+    local put = server.histogram({ "spec_1", "spec_2", "spec_more",
+                                   "spec_sum" }, { 0.5, 1 })
+    for _, value in ipairs({ 0.25, 0.5, 0.75, 1, 1.25, 8 }) do put(value) end
+    local counts = server.counts()
+    assert.same({ 2, 2, 2, 11.75 }, { counts.spec_1, counts.spec_2,
+      counts.spec_more, counts.spec_sum })
+    local none = server.histogram({ "spec_all", "spec_all_sum" }, {})
+    none(3)
+    assert.equal(1, server.counts().spec_all)
+    for _, keys in ipairs({ { "a" }, { "a", "b", "c" }, { "", "b" },
+                            { "a", ("k"):rep(241) }, { {}, "b" } }) do
+      assert.error(function() server.histogram(keys, {}) end)
+    end
+    assert.error(function() server.histogram({ "a", "b", "c" }, { {} }) end)
+  end)
+
   it("take keys of 1 to 240 bytes", function()
     server.count(("k"):rep(240))
     assert.equal(1, server.counts()[("k"):rep(240)])

@@ -70,9 +70,10 @@ local code_names = {
 local methods = { GET = "get", POST = "post", HEAD = "head",
                   OPTIONS = "options", PUT = "put", DELETE = "delete" }
 
-local KEY = {}
 local local_counts, gauges = {}, {}
-local known, series, parts, calls = {}, {}, {}, {}
+-- Of this store: what adds to each series, how many there are of a family,
+-- what a call adds to.
+local known, series, calls = {}, {}, {}
 
 local local_store = {
   count = function(key, by)
@@ -113,28 +114,49 @@ local function make_key(name, ...)
   return name .. SEPARATOR .. text .. SEPARATOR, many
 end
 
--- Finds, or makes, a series' key. Those that became "other" are not
--- remembered: what comes from outside must not fill this process.
-local function learn(name, a, b, c, d)
+-- A function that adds to a counter.
+local function counter(key)
+  if store.counter then return store.counter(key) end
+  return function() store.count(key, 1) end
+end
+
+-- A function that puts seconds into a histogram.
+local function histogram(key, buckets)
+  local keys, count = {}, #buckets
+  for i = 1, count + 1 do keys[i] = key .. i end
+  keys[count + 2] = key .. "sum"
+  if store.histogram then return store.histogram(keys, buckets) end
+  return function(seconds)
+    local i = 1
+    while buckets[i] and seconds > buckets[i] do i = i + 1 end
+    store.count(keys[i], 1)
+    store.count(keys[count + 2], seconds)
+  end
+end
+
+-- Makes what adds to a series. Those that became "other" are not remembered:
+-- what comes from outside must not fill this process.
+local function learn(make, name, a, b, c, d)
   local key, many = make_key(name, a, b, c, d)
-  if many then return key end
+  local add = make(key, families[name][4])
+  if many then return add end
   local at = known
   for _, value in ipairs({ name, a, b, c, d }) do
     at[value] = at[value] or {}
     at = at[value]
   end
-  at[KEY] = key
-  return key
+  at[make] = add
+  return add
 end
 
--- Counting makes no garbage: known[name][a][b][c][d][KEY] is the key.
-local function key_of(name, a, b, c, d)
+-- Counting makes no garbage: known[name][a][b][c][d][make] adds.
+local function adder(make, name, a, b, c, d)
   local at = known[name]
   if at and a ~= nil then at = at[a] end
   if at and b ~= nil then at = at[b] end
   if at and c ~= nil then at = at[c] end
   if at and d ~= nil then at = at[d] end
-  return at and at[KEY] or learn(name, a, b, c, d)
+  return at and at[make] or learn(make, name, a, b, c, d)
 end
 
 local M = {}
@@ -147,41 +169,26 @@ M.content_type = "text/plain; version=0.0.4; charset=utf-8"
 function M.use(other)
   store = other or local_store
   local_counts = {}
+  known, series, calls = {}, {}, {}
 end
 
 --- Adds one to a counter; its label values follow in the family's order.
 function M.count(name, a, b, c, d)
-  store.count(key_of(name, a, b, c, d), 1)
-end
-
--- The keys of a histogram: of each bucket, and of the sum.
-local function parts_of(key, buckets)
-  local part = parts[key]
-  if part then return part end
-  part = { sum = key .. "sum" }
-  for i = 1, #buckets + 1 do part[i] = key .. i end
-  parts[key] = part
-  return part
-end
-
-local function add(part, buckets, seconds)
-  local i = 1
-  while buckets[i] and seconds > buckets[i] do i = i + 1 end
-  store.count(part[i], 1)
-  store.count(part.sum, seconds)
+  adder(counter, name, a, b, c, d)()
 end
 
 --- Puts seconds into a histogram.
 function M.observe(name, seconds, a, b)
-  local buckets = families[name][4]
-  add(parts_of(key_of(name, a, b), buckets), buckets, seconds)
+  adder(histogram, name, a, b)(seconds)
 end
 
 --- A function that puts seconds into one series of a histogram.
 function M.timer(name, a, b)
-  local buckets = families[name][4]
-  local part = parts_of(key_of(name, a, b), buckets)
-  return function(seconds) add(part, buckets, seconds) end
+  local add, of
+  return function(seconds)
+    if of ~= store then add, of = adder(histogram, name, a, b), store end
+    add(seconds)
+  end
 end
 
 --- Counts one answered HTTP request: method, status, seconds.
@@ -191,16 +198,16 @@ function M.served(method, status, seconds)
   M.observe("fulcio_api_latency", seconds, status, method)
 end
 
--- The keys of what a call counts.
-local function call_keys(path, kind, code)
+-- What a call adds to.
+local function call_counters(path, kind, code)
   local service, name = path:match("^/(.-)/(.*)$")
+  local function of(family, ...)
+    return adder(counter, family, kind, service, name, ...)
+  end
   return {
-    key_of("grpc_server_started_total", kind, service, name),
-    key_of("grpc_server_msg_received_total", kind, service, name),
-    key_of("grpc_server_handled_total", kind, service, name,
-           code_names[code] or "Unknown"),
-    code == 0 and key_of("grpc_server_msg_sent_total", kind, service, name)
-      or nil,
+    of("grpc_server_started_total"), of("grpc_server_msg_received_total"),
+    of("grpc_server_handled_total", code_names[code] or "Unknown"),
+    code == 0 and of("grpc_server_msg_sent_total") or nil,
   }
 end
 
@@ -212,12 +219,12 @@ function M.called(path, code, kind)
     by_code = {}
     calls[path] = by_code
   end
-  local keys = by_code[code]
-  if not keys then
-    keys = call_keys(path, kind or "unary", code)
-    by_code[code] = keys
+  local counters = by_code[code]
+  if not counters then
+    counters = call_counters(path, kind or "unary", code)
+    by_code[code] = counters
   end
-  for i = 1, #keys do store.count(keys[i], 1) end
+  for i = 1, #counters do counters[i]() end
 end
 
 --- Counts one certificate, and its issuer.
