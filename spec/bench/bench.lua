@@ -217,13 +217,13 @@ end
 
 -- The floor, measured beside each round: the least counts.
 local function measure(world)
-  for key, value in pairs(floor.measure()) do
+  for key, value in pairs(floor.measure(seconds)) do
     world.floor[key] = least(world.floor[key], value)
   end
   for _, one in ipairs(wanted()) do
     if one.hsm then
       world.raw[one.name] = least(world.raw[one.name],
-        hsm.signature(world.directories[one.name], one.hsm))
+        hsm.signature(world.directories[one.name], one.hsm, seconds))
     end
   end
 end

@@ -1,10 +1,7 @@
 /* What one raw signature costs a PKCS#11 module: CPU seconds of C_SignInit
-** and C_Sign, the mean over one second, as `openssl speed -seconds 1` has it
-** for the rest of the floor. The bench takes the least of its rounds, of this
-** as of what it compares: a mean of many seconds is never as small as the
-** least of short ones.
+** and C_Sign, a mean over SECONDS of them.
 **
-** Usage: hsm_speed MODULE LABEL PIN DIGEST_SIZE */
+** Usage: hsm_speed MODULE LABEL PIN DIGEST_SIZE SECONDS */
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 #include <stdio.h>
@@ -65,7 +62,7 @@ int main(int argc, char **argv) {
   CK_SLOT_ID slots[8];
   unsigned long count = 8;
   CK_SESSION_HANDLE session;
-  if (argc != 5) return EXIT_FAILURE;
+  if (argc != 6) return EXIT_FAILURE;
   load(argv[1]);
   must(call->C_GetSlotList(CK_TRUE, slots, &count), "C_GetSlotList");
   must(call->C_OpenSession(slots[0], CKF_SERIAL_SESSION, NULL, NULL, &session),
@@ -76,12 +73,12 @@ int main(int argc, char **argv) {
   CK_OBJECT_HANDLE key = find_key(session, argv[2]);
   unsigned long size = strtoul(argv[4], NULL, 10), made = 0;
   sign(session, key, size); /* warm */
-  double start = processor(), took;
+  double start = processor(), seconds = strtod(argv[5], NULL), took;
   do {
     sign(session, key, size);
     made += SIGNATURES;
     took = processor() - start;
-  } while (took < 1);
+  } while (took < seconds);
   printf("%.9f\n", took / (double)made);
   return EXIT_SUCCESS;
 }
