@@ -409,12 +409,12 @@ describe("policy", function()
     end)
 
     it("has no empty issuer's name", function()
-      local claims = { email = "a@example.com", email_verified = true,
-                       name = "" }
+      local nameless = { email = "a@example.com", email_verified = true,
+                         name = "" }
       assert.equal("CLAIM_MISSING",
-        refused(EMAIL .. 'issuer_name = "{name}",', claims))
+        refused(EMAIL .. 'issuer_name = "{name}",', nameless))
       assert.equal("CLAIM_MISSING",
-        refused(EMAIL .. 'issuer_name = "{name}{name}",', claims))
+        refused(EMAIL .. 'issuer_name = "{name}{name}",', nameless))
     end)
   end)
 

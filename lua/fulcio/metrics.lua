@@ -278,7 +278,7 @@ local function grouped()
   return found
 end
 
-local function histogram(out, name, text, values)
+local function put_histogram(out, name, text, values)
   local buckets = families[name][4]
   local total = 0
   for i = 1, #buckets + 1 do
@@ -311,7 +311,7 @@ function M.text()
     for _, text in ipairs(sorted(found[name])) do
       local values = found[name][text]
       if family[1] == "histogram" then
-        histogram(out, name, text, values)
+        put_histogram(out, name, text, values)
       else
         out[#out + 1] = ("%s%s %s"):format(name, braces(text),
                                            number(values[""]))

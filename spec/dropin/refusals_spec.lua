@@ -183,10 +183,10 @@ describe("a refused client", function()
   end
 
   it("hears that the legacy service was given no key", function()
-    local heard = heard_by_call(call(
+    local answer = heard_by_call(call(
       "/dev.sigstore.fulcio.v1beta.CA/CreateSigningCertificate",
       messages.v1.CreateSigningCertificateRequest, {}, asked({}).token))
-    assert.same({ 3, "KEY_UNPARSABLE" }, { heard.code, heard.reason })
+    assert.same({ 3, "KEY_UNPARSABLE" }, { answer.code, answer.reason })
   end)
 
   it("never hears what was wanted, which the log says", function()
