@@ -1156,7 +1156,7 @@ function engine.server.answer(listener, handler, on_error) end
 --- first asked, and again when the other end had gone. Same machine, same
 --- program.
 ---@class fulcio.dialog
-local Dialog = {}
+local dialog = {}
 
 ---@param path string
 ---@return fulcio.dialog
@@ -1169,7 +1169,7 @@ function engine.server.dialog(path) end
 ---@return string|nil
 ---@return string? message
 ---@return string? code "unavailable" "timeout" "too_long"
-function Dialog:ask(question, seconds) end
+function dialog:ask(question, seconds) end
 
 ---@class fulcio.request
 ---@field method string
