@@ -21,7 +21,7 @@
 /* The same where signatures are this machine's own work: more signers are no
 ** sooner done when each worker has a processor, and what is signed in turn
 ** finds the processor's caches warm. */
-#define COMPUTED_SECONDS 0.008
+#define COMPUTED_SECONDS 0.020
 /* How often the loop looks after signatures that are under way. */
 #define LOOK_SECONDS 0.01
 
