@@ -162,12 +162,14 @@ static int asker_gc(lua_State *L) {
   return 0;
 }
 
-/* server.dialog(path) --> dialog */
+/* server.dialog(path) --> dialog | nil, message, "bad_address" */
 static int server_dialog(lua_State *L) {
   struct sockaddr_un where;
   size_t size;
   const char *path = luaL_checklstring(L, 1, &size);
-  luaL_argcheck(L, size < sizeof where.sun_path, 1, "longer than 107 bytes");
+  if (size >= sizeof where.sun_path)
+    return engine_fail(L, "bad_address",
+                       "%s: a socket's path has at most 107 bytes", path);
   Asker *asker = lua_newuserdatauv(L, sizeof *asker + size + 1, 0);
   asker->dialog = NULL;
   asker->numbers = 0;

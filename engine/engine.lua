@@ -1158,8 +1158,10 @@ function engine.server.answer(listener, handler, on_error) end
 ---@class fulcio.dialog
 local dialog = {}
 
----@param path string
----@return fulcio.dialog
+---@param path string of at most 107 bytes
+---@return fulcio.dialog|nil
+---@return string? message
+---@return string? code "bad_address"
 function engine.server.dialog(path) end
 
 --- Asks, in a coroutine of the loop, and waits for the answer. Both are at

@@ -350,6 +350,12 @@ describe("ctclient", function()
         { why.code, why.log.status, why.log.body, #questions })
     end)
 
+    it("needs a path that a socket can have", function()
+      local log, message = ctclient.new({ dialog = ("x"):rep(200) })
+      assert.is_nil(log)
+      assert.matches("^CT log: x+: a socket's path has at most", message)
+    end)
+
     it("gives up when nobody answers", function()
       local log = client({ dialog = directory .. "/none" })
       log.budget = 0.1

@@ -251,7 +251,11 @@ function M.new(options)
     key, message = engine.pkey.parse(options.public_key)
     if not key then return nil, "CT log's public key: " .. message end
   end
-  local dialog = options.dialog and engine.server.dialog(options.dialog)
+  local dialog, why
+  if options.dialog then
+    dialog, why = engine.server.dialog(options.dialog)
+    if not dialog then return nil, "CT log: " .. why end
+  end
   local log = setmetatable({
     url = url, unix = options.unix, dialog = dialog,
     attempt_once = dialog and converse or post,
