@@ -114,7 +114,7 @@ static void desk_resume(evutil_socket_t fd, short what, void *context) {
   if (!loop_stopping()) event_add(desk->accepting, NULL);
 }
 
-/* Who is under way is answered; nobody else is heard. */
+/* Who is there is answered to the end; nobody else is let in. */
 static void desks_stop(bool now) {
   (void)now;
   for (Desk *at = desks; at != NULL; at = at->next) {

@@ -194,6 +194,27 @@ print(repr(s.recv(10)))
     assert.is_true(other:running())
   end)
 
+  it("is closed on another user", function()
+    local uid = io.popen("id -u"):read("n")
+    if uid ~= 0 then return pending("root alone can be another user") end
+    local name = "@fulcio-dialog-spec-" .. tostring(os.time())
+    program.start(ANSWERS:format(name))
+    local asks = ([[/usr/bin/python3 -c '
+import socket, struct
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(5)
+s.connect("\0%s")
+try:
+  s.sendall(struct.pack("=II", 3, 7) + b"abc")
+  print(repr(s.recv(100)[8:]))
+except OSError: print("closed")
+']]):format(name:sub(2))
+    assert.equal("b'abc'\n", io.popen(asks):read("a"))
+    local other = io.popen("setpriv --reuid=65534 --clear-groups "
+      .. asks):read("a")
+    assert.is_true(other == "closed\n" or other == "b''\n", other)
+  end)
+
   it("is read bit by bit", function()
     program.start(ANSWERS:format(path))
     local answer = io.popen(([[python3 -c '
