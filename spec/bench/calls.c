@@ -1,6 +1,7 @@
-/* Calls one gRPC method over many connections, one call at a time on each.
+/* Calls one gRPC method, or posts to one address by HTTP/1.1, over many
+** connections, one call at a time on each.
 **
-** Usage: calls PORT PATH CONNECTIONS SECONDS REQUESTS ANSWERS
+** Usage: calls grpc|http PORT PATH CONNECTIONS SECONDS REQUESTS ANSWERS
 ** REQUESTS is a file of messages, each behind its length (4 bytes, big end
 ** first). Each answer in ANSWERS is the number of its request, the time that
 ** it took in microseconds and its status, 4 bytes each, and what its body
@@ -21,16 +22,17 @@
 #define MAX_CONNECTIONS 256
 #define MAX_BODY 65536
 #define NO_STATUS UINT32_MAX
-#define FRAME 5 /* bytes before a message: compressed or not, length */
+#define FRAME 5  /* bytes before a message: compressed or not, length */
+#define HEAD 512 /* bytes of a request's head, at most */
 
 typedef struct Message {
-  uint8_t *bytes; /* with its frame */
+  uint8_t *bytes; /* with its frame, or its head */
   size_t size;
 } Message;
 
 typedef struct Caller {
   int socket;
-  nghttp2_session *h2;
+  nghttp2_session *h2; /* NULL: HTTP/1.1 */
   const Message *message;
   size_t sent;
   double began;
@@ -43,6 +45,7 @@ static struct {
   Message *messages;
   size_t count, next;
   const char *path;
+  bool http1;
   double end;
   FILE *answers;
   int busy;
@@ -61,6 +64,20 @@ static double now(void) {
 
 /* files ------------------------------------------------------------- */
 
+/* Puts before a message what its protocol has there; how much that is. */
+static size_t begin(uint8_t *bytes, uint32_t size) {
+  uint32_t length = htonl(size);
+  if (work.http1)
+    return (size_t)snprintf((char *)bytes, HEAD,
+                            "POST %s HTTP/1.1\r\nHost: localhost\r\n"
+                            "Content-Type: application/json\r\n"
+                            "Content-Length: %u\r\n\r\n",
+                            work.path, size);
+  bytes[0] = 0;
+  memcpy(bytes + 1, &length, sizeof length);
+  return FRAME;
+}
+
 static void read_messages(const char *path) {
   FILE *file = fopen(path, "rb");
   uint32_t size;
@@ -70,12 +87,11 @@ static void read_messages(const char *path) {
       realloc(work.messages, (work.count + 1) * sizeof *work.messages);
     if (work.messages == NULL) abort();
     Message *message = &work.messages[work.count++];
-    message->size = FRAME + ntohl(size);
-    message->bytes = malloc(message->size);
+    size = ntohl(size);
+    message->bytes = malloc(HEAD + size);
     if (message->bytes == NULL) abort();
-    message->bytes[0] = 0;
-    memcpy(message->bytes + 1, &size, sizeof size);
-    if (fread(message->bytes + FRAME, message->size - FRAME, 1, file) != 1)
+    message->size = begin(message->bytes, size) + size;
+    if (fread(message->bytes + message->size - size, size, 1, file) != 1)
       fail(path);
   }
   fclose(file);
@@ -117,7 +133,7 @@ static nghttp2_nv field(const char *name, const char *value) {
                       strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
 }
 
-static void call(Caller *caller) {
+static void submit(Caller *caller) {
   nghttp2_data_provider body = {{.ptr = NULL}, give};
   const nghttp2_nv fields[] = {
     field(":method", "POST"),
@@ -129,6 +145,20 @@ static void call(Caller *caller) {
     field("te", "trailers"),
     field("grpc-timeout", "10S"),
   };
+  if (nghttp2_submit_request(caller->h2, NULL, fields,
+                             sizeof fields / sizeof *fields, &body, NULL) < 0)
+    fail("call");
+}
+
+static void push(Caller *caller, const uint8_t *bytes, size_t size) {
+  ssize_t got;
+  for (size_t at = 0; at < size; at += (size_t)got) {
+    got = write(caller->socket, bytes + at, size - at);
+    if (got <= 0) fail("write");
+  }
+}
+
+static void call(Caller *caller) {
   if (now() >= work.end) {
     work.busy--;
     return;
@@ -138,9 +168,10 @@ static void call(Caller *caller) {
   caller->sent = caller->size = 0;
   caller->status = NO_STATUS;
   caller->began = now();
-  if (nghttp2_submit_request(caller->h2, NULL, fields,
-                             sizeof fields / sizeof *fields, &body, NULL) < 0)
-    fail("call");
+  if (caller->h2 != NULL)
+    submit(caller);
+  else
+    push(caller, caller->message->bytes, caller->message->size);
 }
 
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame,
@@ -172,6 +203,23 @@ static int on_close(nghttp2_session *h2, int32_t id, uint32_t error,
   return 0;
 }
 
+/* An answer of HTTP/1.1 when all of it is there: then the next call. */
+static void look(Caller *caller) {
+  const char *text = (const char *)caller->body;
+  caller->body[caller->size] = '\0';
+  const char *end = strstr(text, "\r\n\r\n");
+  const char *length = strstr(text, "\r\ncontent-length: ");
+  if (end == NULL) return;
+  if (length == NULL || length > end) fail("an answer without its length");
+  size_t size = strtoul(length + 18, NULL, 10), head = (size_t)(end - text) + 4;
+  if (caller->size < head + size) return;
+  caller->status = (uint32_t)strtoul(text + 9, NULL, 10);
+  memmove(caller->body, caller->body + head, size);
+  caller->size = size;
+  write_answer(caller);
+  call(caller);
+}
+
 /* connections ------------------------------------------------------- */
 
 static void greet(Caller *caller, uint16_t port) {
@@ -190,32 +238,40 @@ static void greet(Caller *caller, uint16_t port) {
   if (connect(caller->socket, (struct sockaddr *)&to, sizeof to) != 0)
     fail("connect");
   setsockopt(caller->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (nghttp2_session_client_new(&caller->h2, all, caller) != 0) abort();
-  nghttp2_submit_settings(caller->h2, NGHTTP2_FLAG_NONE, NULL, 0);
+  if (!work.http1) {
+    if (nghttp2_session_client_new(&caller->h2, all, caller) != 0) abort();
+    nghttp2_submit_settings(caller->h2, NGHTTP2_FLAG_NONE, NULL, 0);
+  }
   call(caller);
 }
 
-/* A request is far smaller than a socket's buffer, so writing never waits
-** long. */
-static void push(Caller *caller) {
+/* What the session has to send. A request is far smaller than a socket's
+** buffer, so writing never waits long. */
+static void flush(Caller *caller) {
   static uint8_t text[MAX_BODY * 2];
   const uint8_t *part;
   size_t size = 0;
   ssize_t got;
+  if (caller->h2 == NULL) return;
   while ((got = nghttp2_session_mem_send(caller->h2, &part)) > 0) {
     if ((size_t)got > sizeof text - size) fail("message too large");
     memcpy(text + size, part, (size_t)got);
     size += (size_t)got;
   }
   if (got < 0) fail(nghttp2_strerror((int)got));
-  for (size_t at = 0; at < size; at += (size_t)got) {
-    got = write(caller->socket, text + at, size - at);
-    if (got <= 0) fail("write");
-  }
+  push(caller, text, size);
 }
 
 static void pull(Caller *caller) {
   uint8_t text[MAX_BODY];
+  if (caller->h2 == NULL) {
+    ssize_t more = read(caller->socket, caller->body + caller->size,
+                        MAX_BODY - 1 - caller->size);
+    if (more <= 0) fail("read");
+    caller->size += (size_t)more;
+    look(caller);
+    return;
+  }
   ssize_t got = read(caller->socket, text, sizeof text);
   if (got <= 0) fail("read");
   got = nghttp2_session_mem_recv(caller->h2, text, (size_t)got);
@@ -225,17 +281,18 @@ static void pull(Caller *caller) {
 int main(int count, char **words) {
   static Caller callers[MAX_CONNECTIONS];
   static struct pollfd polled[MAX_CONNECTIONS];
-  int connections = count == 7 ? atoi(words[3]) : 0;
+  int connections = count == 8 ? atoi(words[4]) : 0;
   if (connections < 1 || connections > MAX_CONNECTIONS) return 2;
-  read_messages(words[5]);
-  work.answers = fopen(words[6], "wb");
-  if (work.answers == NULL) fail(words[6]);
-  work.path = words[2];
-  work.end = now() + atof(words[4]);
+  work.http1 = strcmp(words[1], "http") == 0;
+  work.path = words[3];
+  read_messages(words[6]);
+  work.answers = fopen(words[7], "wb");
+  if (work.answers == NULL) fail(words[7]);
+  work.end = now() + atof(words[5]);
   work.busy = connections;
   for (int i = 0; i < connections; i++) {
-    greet(&callers[i], (uint16_t)atoi(words[1]));
-    push(&callers[i]);
+    greet(&callers[i], (uint16_t)atoi(words[2]));
+    flush(&callers[i]);
     polled[i] = (struct pollfd){callers[i].socket, POLLIN, 0};
   }
   while (work.busy > 0) {
@@ -243,7 +300,7 @@ int main(int count, char **words) {
     for (int i = 0; i < connections; i++) {
       if (polled[i].revents == 0) continue;
       pull(&callers[i]);
-      push(&callers[i]);
+      flush(&callers[i]);
     }
   }
   return fclose(work.answers) == 0 ? 0 : 1;

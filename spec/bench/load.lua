@@ -103,86 +103,65 @@ function M.requests(kind, token, count)
   return made
 end
 
-local function post_one(url, request)
-  local started = system.monotonic()
-  local answer, message = engine.http.request({
-    url = url .. "/api/v2/signingCert", method = "POST",
-    headers = { ["content-type"] = "application/json" },
-    body = request.body, timeout = 20,
-  })
-  return { request = request, answer = answer, message = message,
-           seconds = system.monotonic() - started }
-end
-
---- Sends requests over `connections` clients for `seconds`; returns what
---- came back and how long it took.
-function M.post(url, requests, connections, seconds)
-  local results, left = {}, connections
-  local done = engine.server.signal()
-  local started = system.monotonic()
-  local next_request = 0
-  for _ = 1, connections do
-    engine.server.spawn(function()
-      while system.monotonic() - started < seconds do
-        next_request = next_request % #requests + 1
-        local result = post_one(url, requests[next_request])
-        results[#results + 1] = result
-      end
-      left = left - 1
-      if left == 0 then done:wake() end
-    end)
-  end
-  while left > 0 do done:wait(60) end
-  return results, system.monotonic() - started
-end
-
-local function write_messages(path, requests)
+local function write_requests(path, requests, part)
   local file = assert(io.open(path, "wb"))
   for _, request in ipairs(requests) do
-    file:write((">s4"):pack(request.message))
+    file:write((">s4"):pack(request[part]))
   end
   file:close()
 end
 
-local function read_answers(path, requests)
+-- `part` of a result is what was answered.
+local function read_answers(path, requests, part)
   local results, file = {}, assert(io.open(path, "rb"))
   local text, at = file:read("a"), 1
   file:close()
   while at <= #text do
     local index, microseconds, status, answer
     index, microseconds, status, answer, at = (">I4I4I4s4"):unpack(text, at)
-    results[#results + 1] = { request = requests[index + 1], grpc = answer,
+    results[#results + 1] = { request = requests[index + 1], [part] = answer,
                               status = status, seconds = microseconds / 1e6 }
   end
   return results
 end
 
---- The same by gRPC, from a process of its own: calls.c.
-function M.call(url, requests, connections, seconds)
+-- Runs calls.c, in a process of its own.
+local function run(words, url, requests, connections, seconds)
   local path = os.tmpname()
-  write_messages(path, requests)
+  write_requests(path, requests, words.asked)
   local started = system.monotonic()
-  local calls = Process.start(("exec %s/bench_calls %s %s %d %g %s %s.out")
-    :format(build, url:match("%d+$"), METHOD, connections, seconds, path,
-            path), path .. ".log")
+  local calls = Process.start(("exec %s/bench_calls %s %s %s %d %g %s %s.out")
+    :format(build, words.protocol, url:match("%d+$"), words.path, connections,
+            seconds, path, path), path .. ".log")
   -- The issuer in this process may be asked meanwhile.
   while calls:running() do engine.server.sleep(0.01) end
   local took = system.monotonic() - started
   local said = calls:output()
   assert(said == "", said)
-  local results = read_answers(path .. ".out", requests)
+  local results = read_answers(path .. ".out", requests, words.answered)
   for _, ending in ipairs({ "", ".out", ".log" }) do
     os.remove(path .. ending)
   end
   return results, took
 end
 
+--- Posts requests over `connections` clients for `seconds`; returns what
+--- came back and how long it took.
+function M.post(...)
+  return run({ protocol = "http", path = "/api/v2/signingCert",
+               asked = "body", answered = "json" }, ...)
+end
+
+--- The same by gRPC.
+function M.call(...)
+  return run({ protocol = "grpc", path = METHOD, asked = "message",
+               answered = "grpc" }, ...)
+end
+
 local function http_chain(result)
-  local answer = result.answer
-  assert(answer, result.message)
-  assert(answer.status == 200, "status " .. answer.status .. ": "
-         .. answer.body)
-  local body = assert(claims.parse(answer.body))
+  assert(result.status == 200, "status " .. result.status .. ": "
+         .. result.json)
+  local body = assert(claims.parse(result.json))
   local form = body.signedCertificateEmbeddedSct
     or body.signedCertificateDetachedSct
   return form.chain.certificates
