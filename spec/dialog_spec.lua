@@ -1,4 +1,5 @@
 local engine = require("fulcio.engine")
+local on_loop = require("spec.on_loop")
 local process = require("spec.process")
 local program = require("spec.server_program")
 
@@ -11,17 +12,6 @@ describe("a dialog", function()
   teardown(function() os.execute("rm -r " .. directory) end)
   before_each(function() path = directory .. "/socket" end)
   after_each(function() program.stop() end)
-
-  -- Runs a function on the loop, and throws what it throws.
-  local function on_loop(run)
-    local ok, trace
-    server.spawn(function()
-      ok, trace = xpcall(run, debug.traceback)
-      server.stop()
-    end)
-    server.run()
-    if not ok then error(trace, 2) end
-  end
 
   -- The side that answers, in this process, and the side that asks.
   local function between(handler, run)

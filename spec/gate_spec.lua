@@ -1,18 +1,8 @@
 local engine = require("fulcio.engine")
 local gate = require("fulcio.gate")
+local on_loop = require("spec.on_loop")
 
 local server = engine.server
-
--- Runs a function on the loop, to its end.
-local function on_loop(run)
-  local ok, why
-  server.spawn(function()
-    ok, why = pcall(run)
-    server.stop()
-  end)
-  server.run()
-  assert(ok, why)
-end
 
 describe("gate", function()
   it("lets so many through at once", function()

@@ -6,9 +6,9 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local messages = require("fulcio.messages")
-local protobuf = require("fulcio.engine").protobuf
 local refusal = require("fulcio.refusal")
 
+local protobuf = engine.protobuf
 local OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 0, 3, 4
 local RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
 

@@ -1,6 +1,7 @@
 local credentials = require("fulcio.google.credentials")
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
+local on_loop = require("spec.on_loop")
 local scenes = require("spec.google.scene")
 
 local server = engine.server
@@ -152,17 +153,6 @@ describe("google.credentials", function()
   end)
 
   describe("on a loop", function()
-    -- Runs a function in a coroutine of ours; throws what it throws.
-    local function on_loop(run)
-      local ok, trace
-      server.spawn(function()
-        ok, trace = xpcall(run, debug.traceback)
-        server.stop()
-      end)
-      server.run()
-      if not ok then error(trace, 0) end
-    end
-
     local function slow(held, seconds)
       local fetch, count = held.source.fetch, 0
       held.source = { fetch = function(_, how)

@@ -9,7 +9,12 @@ local engine = require("fulcio.engine")
 local VERSION = 2
 local CHUNK = 8192
 
-local SCHEMA = [[
+local HASHES = [[
+  CREATE TABLE hash (
+    number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, identity BLOB NOT NULL);
+]]
+
+local SCHEMA = HASHES .. [[
   CREATE TABLE log (
     version INTEGER NOT NULL, log_id BLOB NOT NULL,
     size INTEGER NOT NULL, timestamp INTEGER NOT NULL, root BLOB NOT NULL);
@@ -17,8 +22,6 @@ local SCHEMA = [[
     number INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL,
     signature BLOB NOT NULL, chain INTEGER NOT NULL, leaf BLOB NOT NULL,
     precertificate BLOB);
-  CREATE TABLE hash (
-    number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, identity BLOB NOT NULL);
   CREATE TABLE certificate (
     hash BLOB PRIMARY KEY, der BLOB NOT NULL) WITHOUT ROWID;
   CREATE TABLE chain (id INTEGER PRIMARY KEY, hashes BLOB NOT NULL UNIQUE);
@@ -26,9 +29,7 @@ local SCHEMA = [[
 ]]
 
 -- What a file of the first format lacks; it had an index for each hash.
-local UPGRADE = [[
-  CREATE TABLE hash (
-    number INTEGER PRIMARY KEY, leaf BLOB NOT NULL, identity BLOB NOT NULL);
+local UPGRADE = HASHES .. [[
   INSERT INTO hash SELECT leaf.number, leaf.hash, identity.hash
     FROM leaf JOIN identity USING (number) ORDER BY leaf.number;
   DROP TABLE leaf;

@@ -135,19 +135,7 @@ func (c *Caller) verifyEmbedded(got *fulcio.SigningCertificate, err error, k *ke
 
 func (c *Caller) ca() fulcio.CAClient { return fulcio.NewCAClient(c.connection) }
 
-func v2Key(c *Caller) error {
-	ctx, cancel := within(20)
-	defer cancel()
-	token, err := c.token("")
-	if err != nil {
-		return err
-	}
-	k := c.key()
-	got, err := c.ca().CreateSigningCertificate(ctx, c.ask(token, k))
-	return c.verifyEmbedded(got, err, k)
-}
-
-func v2Compressed(c *Caller) error {
+func (c *Caller) postKey(options ...grpc.CallOption) error {
 	ctx, cancel := within(20)
 	defer cancel()
 	token, err := c.token("")
@@ -156,8 +144,14 @@ func v2Compressed(c *Caller) error {
 	}
 	k := c.key()
 	got, err := c.ca().CreateSigningCertificate(ctx, c.ask(token, k),
-		grpc.UseCompressor(gzip.Name))
+		options...)
 	return c.verifyEmbedded(got, err, k)
+}
+
+func v2Key(c *Caller) error { return c.postKey() }
+
+func v2Compressed(c *Caller) error {
+	return c.postKey(grpc.UseCompressor(gzip.Name))
 }
 
 func v2Request(c *Caller) error {
