@@ -60,9 +60,11 @@ function Process:pss()
   return total / 1024, each
 end
 
---- Whether it has not ended by itself.
+--- Whether it has not ended by itself. Who ended stays in the list (Z)
+--- until init, whose child it is now, has looked.
 function Process:running()
-  return read(("/proc/%d/stat"):format(self.pid)) ~= nil
+  local stat = read(("/proc/%d/stat"):format(self.pid))
+  return stat ~= nil and stat:match("^.*%) (%a)") ~= "Z"
 end
 
 --- Ends it and waits until it is gone.
