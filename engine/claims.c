@@ -259,6 +259,8 @@ int engine_open_claims(lua_State *L) {
   lua_newtable(L);
   lua_pushcfunction(L, claims_parse);
   lua_setfield(L, -2, "parse");
+  lua_pushcfunction(L, claims_texts);
+  lua_setfield(L, -2, "texts");
   lua_pushlightuserdata(L, NULL); /* lua-cjson's null */
   lua_setfield(L, -2, "null");
   return 1;

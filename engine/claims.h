@@ -49,4 +49,7 @@ Member scan_unescape(Scan *s, const unsigned char *start);
 bool scan_number(Scan *s);
 bool scan_literal(Scan *s, const char *literal);
 
+/* claims_texts.c: the module's other function. */
+int claims_texts(lua_State *L);
+
 #endif

@@ -312,11 +312,14 @@ engine.draft = {}
 ---@field path_length? integer
 ---@field san? { type: "email"|"uri"|"other", value: string, oid?: string }
 ---@field extensions? fulcio.custom[]
+---@field texts? string[] the text of each extension, in place of its own, so
+---  that one table may stand for an extension of every certificate
 
 ---@class fulcio.custom
 ---@field oid string
 ---@field value? string
 ---@field text? string
+---@field raw? boolean its text is its value, not to be made a UTF8String
 ---@field critical? boolean
 ---@field name? string
 
@@ -487,6 +490,16 @@ engine.claims = {}
 ---@return string? code "bad_json" "bad_utf8" "duplicate_member" "too_deep"
 ---  "number_range"
 function engine.claims.parse(json) end
+
+--- The texts of an object of a known form, by their paths ("a", "a.b.c"): at
+--- most 8 paths, through at most four objects. What `parse` would find there,
+--- for less than half of what it costs.
+---@param json string
+---@param ... string paths
+---@return boolean|nil true; nil when anything else is in it, or when it is
+---  no JSON: ask `parse` for what it says
+---@return string|nil ... the text of each path, nil when it is not there
+function engine.claims.texts(json, ...) end
 
 --- What JSON null becomes.
 engine.claims.null = nil

@@ -149,9 +149,11 @@ static Slice text_field(lua_State *L, const char *name) {
   return text;
 }
 
-/* { oid, value or text, critical?, name? } at the top of the stack, which
-** keeps the bytes. In one walk: certificates have two dozen of these. */
+/* { oid, value or text, raw?, critical?, name? } at the top of the stack,
+** which keeps the bytes; the text may be there already. In one walk:
+** certificates have two dozen of these. */
 static void read_custom(lua_State *L, Custom *custom) {
+  bool raw = false;
   luaL_checktype(L, -1, LUA_TTABLE);
   lua_pushnil(L);
   while (lua_next(L, -2) != 0) {
@@ -163,6 +165,8 @@ static void read_custom(lua_State *L, Custom *custom) {
       custom->text = text_field(L, name);
     else if (strcmp(name, "value") == 0)
       custom->value = text_field(L, name);
+    else if (strcmp(name, "raw") == 0)
+      raw = lua_toboolean(L, -1);
     else if (strcmp(name, "critical") == 0)
       custom->critical = lua_toboolean(L, -1);
     else if (strcmp(name, "name") != 0)
@@ -172,12 +176,16 @@ static void read_custom(lua_State *L, Custom *custom) {
   if (custom->oid.data == NULL) luaL_error(L, "an extension has an oid");
   if (custom->value.data == NULL && custom->text.data == NULL)
     luaL_error(L, "an extension has a value or a text");
+  if (raw && custom->value.data == NULL) custom->value = custom->text;
 }
 
-/* The same as an Extension. */
+/* The same as an Extension; below it on the stack its text, or nil. */
 static int put_custom(lua_State *L, DerWriter *writer, uint64_t *seen) {
   unsigned char bytes[OID_MAX];
   Custom custom = {0};
+  if (lua_type(L, -2) == LUA_TSTRING)
+    custom.text.data =
+      (const unsigned char *)lua_tolstring(L, -2, &custom.text.size);
   size_t mark = der_mark(writer);
   read_custom(L, &custom);
   const char *dots = (const char *)custom.oid.data;
@@ -197,19 +205,24 @@ static int put_custom(lua_State *L, DerWriter *writer, uint64_t *seen) {
 }
 
 static int put_customs(lua_State *L, DerWriter *writer) {
-  int at = field(L, "extensions"), count = 0;
+  int at = field(L, "extensions"), texts = field(L, "texts"), count = 0;
   uint64_t seen = 0;
   if (!lua_isnil(L, at)) {
     luaL_checktype(L, at, LUA_TTABLE);
     count = (int)lua_rawlen(L, at);
   }
+  if (!lua_isnil(L, texts)) luaL_checktype(L, texts, LUA_TTABLE);
   for (int i = count; i >= 1; i--) {
+    if (lua_istable(L, texts))
+      lua_rawgeti(L, texts, i);
+    else
+      lua_pushnil(L);
     lua_rawgeti(L, at, i);
     int failed = put_custom(L, writer, &seen);
     if (failed != 0) return failed;
-    lua_pop(L, 1);
+    lua_pop(L, 2);
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
   return 0;
 }
 
@@ -324,6 +337,7 @@ int profile_write(lua_State *L, DerWriter *writer, Serial *serial,
                                       "path_length",
                                       "san",
                                       "extensions",
+                                      "texts",
                                       "extended_key_usage",
                                       NULL};
   Profile profile = {0};

@@ -222,3 +222,52 @@ describe("claims.parse", function()
     assert.has_error(function() claims.parse({}) end)
   end)
 end)
+
+describe("claims.texts", function()
+  local function read(json)
+    return claims.texts(json, "a", "b.c", "b.d", "e.f.g")
+  end
+
+  local function found(json, ...)
+    assert.same({ n = 5, true, ... }, table.pack(read(json)))
+  end
+
+  it("finds texts by their paths", function()
+    found('{"a":"1","b":{"c":"2","d":"3"},"e":{"f":{"g":"4"}}}',
+          "1", "2", "3", "4")
+    found(' {\n"e" : {"f":\t{ "g":"4" } } ,\r"a":"" } ', "", nil, nil, "4")
+    found('{"b":{"d":"x\\n\\u00e9\\/"},"a":"\\ud83d\\ude00"}',
+          "\u{1F600}", nil, "x\né/", nil)
+  end)
+
+  it("finds nothing where anything else is", function()
+    for _, json in ipairs({
+      "", " ", "{}", "[]", '"a"', "null", '{"a":1}', '{"a":null}',
+      '{"a":true}', '{"a":["1"]}', '{"a":{"c":"1"}}', '{"b":"1"}',
+      '{"b":{}}', '{"b":{"e":"1"}}', '{"b":{"c":{}}}', '{"c":"1"}',
+      '{"b.c":"1"}', '{"e":{"f.g":"1"}}', '{"\\u0061":"1"}',
+      '{"a":"1","a":"2"}', '{"a":"","a":""}', '{"a":"1","z":"2"}',
+      '{"b":{"c":"1"},"b":{"d":"2"}}', '{"b":{"c":"1","c":"2"}}',
+      '{"e":{"f":{"g":"1"},"f":{"g":"1"}}}', '{"a":"1"}x', '{"a":"1"} {',
+      '{"a":"1",}', '{,"a":"1"}', '{"a" "1"}', '{"a":"1"', '{"a":"1', '{"a',
+      '{"a":"\255"}', '{"a":"\n"}', '{"a":"\\x"}', '{"a":"\\ud83d"}',
+      '{"' .. ("n"):rep(200) .. '":"1"}', '\0{"a":"1"}', '{"a":"1"}\0',
+    }) do
+      assert.equal(0, select("#", read(json)), json)
+    end
+  end)
+
+  it("looks four objects deep at most", function()
+    local deep = '{"a":{"b":{"c":{"d":{"e":%s}}}}}'
+    assert.is_true((claims.texts(deep:format('"x"'), "a.b.c.d.e")))
+    assert.is_nil((claims.texts(deep:format('{"f":"x"}'), "a.b.c.d.e.f")))
+  end)
+
+  it("throws on what is no text, and on more than eight paths", function()
+    assert.has_error(function() claims.texts() end)
+    assert.has_error(function() claims.texts("{}", {}) end)
+    assert.has_error(function()
+      claims.texts("{}", "a", "b", "c", "d", "e", "f", "g", "h", "i")
+    end)
+  end)
+end)

@@ -51,6 +51,7 @@ describe("config_print", function()
         granted = granted + 1
         assert.same(a.san, b.san)
         assert.same(a.extensions, b.extensions)
+        assert.same(a.texts, b.texts)
         assert.equal(a.challenge, b.challenge)
       else
         assert.equal(why_a.reason, why_b.reason, vector.name)

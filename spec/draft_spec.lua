@@ -155,6 +155,29 @@ describe("draft.new writes what OpenSSL's X509 API writes", function()
     end
   end)
 
+  it("takes texts from beside extensions that stand for many", function()
+    local root = root_of("Ed25519")
+    local own = { { oid = "1.2.3", raw = true }, { oid = "1.2.4" },
+                  { oid = "1.2.5", text = "own" } }
+    local made = draft.new(leaf_profile(root, {
+      extensions = own, texts = { "\5\0", "\5\0" } }))
+    local one = x509.parse(draft.join(made:plain(), "x"))[1]
+    local values = {}
+    for i, extension in ipairs(one.extensions) do
+      values[extension.oid] = i > 3 and extension.value or nil
+    end
+    assert.equal("\5\0", values["1.2.3"])
+    assert.equal("\12\2\5\0", values["1.2.4"])
+    assert.equal("\12\3own", values["1.2.5"])
+    assert.has_error(function()
+      draft.new(leaf_profile(root, { extensions = own, texts = "x" }))
+    end)
+    assert.has_error(function()
+      draft.new(leaf_profile(root, { extensions = { { oid = "1.2.3" } },
+                                     texts = { false } }))
+    end)
+  end)
+
   it("for an intermediate CA", function()
     local root = root_of("Ed25519")
     same(root, {

@@ -31,6 +31,24 @@ describe("request", function()
       }, "Bearer x.y.z")))
   end)
 
+  it("reads the usual body as any other with the same in it", function()
+    local key = '"publicKeyRequest":{"publicKey":{%s},'
+      .. '"proofOfPossession":"%s"}'
+    local content = '"algorithm":"ECDSA","content":"P\\nM"'
+    for _, members in ipairs({
+      key:format(content, "YQ"), key:format(content, "YQ=="),
+      key:format(content, "_-8="), key:format('"content":""', ""),
+      '"certificateSigningRequest":"YQ"', '"certificateSigningRequest":""',
+    }) do
+      for _, token in ipairs({ "a.b.c", "" }) do
+        local body = '{"credentials":{"oidcIdentityToken":"' .. token
+          .. '"},' .. members
+        assert.same(request.v2(http(body .. ',"more":{}}', "h")),
+                    request.v2(http(body .. "}", "h")), body)
+      end
+    end
+  end)
+
   it("reads the names of the proto file too", function()
     assert.same({ token = "a.b.c", public_key = "PEM", proof = "p" },
       request.v2(http({
@@ -162,6 +180,12 @@ describe("request", function()
       .. " dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key"
       .. " is already set",
       '{"publicKeyRequest":{},"certificateSigningRequest":""}')
+    refused(request.v2, "request_malformed", nil,
+      '{"credentials":{"oidcIdentityToken":"x"},"publicKeyRequest":'
+      .. '{"publicKey":{"content":"x"}},"certificateSigningRequest":""}')
+    refused(request.v2, "request_malformed", nil,
+      '{"credentials":{"oidcIdentityToken":"x"},"publicKeyRequest":'
+      .. '{"proofOfPossession":"YQ="}}')
     refused(request.v2, "request_malformed", nil,
       '{"publicKey\\u0052equest":{},"certificateSigningRequest":""}')
   end)

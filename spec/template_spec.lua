@@ -34,8 +34,8 @@ end
 -- A root, and its key.
 local function authority()
   local key = assert(engine.pkey.generate("P-256"))
-  local draft = assert(engine.draft.new(template.profile(shipped("root"), {
-    key = key, now = NOW })))
+  local draft = assert(engine.draft.new(template.profile(shipped("root"), key,
+                                                         nil, NOW)))
   local der = assert(engine.draft.sign(draft:plain(), key))
   return assert(engine.x509.parse(der))[1], key
 end
@@ -127,7 +127,7 @@ describe("template", function()
     assert.equal(NOW + 3650 * 86400, root.not_after)
     local below = assert(engine.pkey.generate("P-256"))
     local draft = assert(engine.draft.new(template.profile(
-      shipped("intermediate"), { key = below, issuer = root, now = NOW })))
+      shipped("intermediate"), below, root, NOW)))
     local der = assert(engine.draft.sign(draft:plain(), key))
     local intermediate = assert(engine.x509.parse(der))[1]
     assert.equal(0, intermediate.path_length)

@@ -5,14 +5,20 @@ local oids = require("fulcio.oids")
 
 local M = {}
 
--- An extension to write; with `claim` where its text is that claim and no
--- other, between `before` and `after` when those are there.
-local function slot_of(piece, set)
-  local claim, before, after = claimtext.around(piece.node, set)
+-- A text to fill; with `claim` where it is that claim and no other, between
+-- `before` and `after` when those are there.
+local function slot_of(node, set)
+  local claim, before, after = claimtext.around(node, set)
   local bare = before == "" and after == ""
-  return { entry = piece.entry, node = piece.node, claim = claim,
-           before = not bare and before or nil,
+  return { node = node, claim = claim, before = not bare and before or nil,
            after = not bare and after or nil }
+end
+
+-- The same for an extension, with what every certificate says of it.
+local function extension_of(entry, node, set)
+  local slot = node and slot_of(node, set) or {}
+  slot.entry = { oid = entry.oid, name = entry.name, raw = entry.raw }
+  return slot
 end
 
 -- Every extension the policy may write, in the order of a certificate.
@@ -21,9 +27,9 @@ local function ordered(extensions, set)
   for _, entry in ipairs(oids.list) do
     local slot = extensions[entry.name]
     if entry.always then
-      slots[#slots + 1] = { entry = entry }
+      slots[#slots + 1] = extension_of(entry)
     elseif slot and slot.node then
-      slots[#slots + 1] = slot_of(slot, set)
+      slots[#slots + 1] = extension_of(entry, slot.node, set)
     end
   end
   for key, slot in pairs(extensions) do
@@ -32,7 +38,9 @@ local function ordered(extensions, set)
   table.sort(own, function(a, b)
     return oids.before(a.entry.oid, b.entry.oid)
   end)
-  for _, slot in ipairs(own) do slots[#slots + 1] = slot_of(slot, set) end
+  for _, slot in ipairs(own) do
+    slots[#slots + 1] = extension_of(slot.entry, slot.node, set)
+  end
   return slots
 end
 
@@ -85,6 +93,8 @@ function M.policy(merged, report)
   policy.extensions = ordered(merged.extensions, merged.set)
   policy.challenge = merged.challenge or default_challenge(merged.san)
   policy.reads_email = reads_email(policy)
+  policy.named = slot_of(policy.san.node, policy.set)
+  policy.proven = slot_of(policy.challenge[1], {}) -- by its token alone
   return policy
 end
 

@@ -64,10 +64,8 @@ end
 local function make_root(settings, holder, kind)
   if settings.lifetime then kind.lifetime = settings.lifetime end
   local draft, der, message
-  draft, message = engine.draft.new(template.profile(kind, {
-    key = holder.key, signer = holder.key, now = engine.system.now(),
-    subject = subject(settings),
-  }))
+  draft, message = engine.draft.new(template.profile(kind, holder.key, nil,
+    engine.system.now(), nil, subject(settings), holder.key))
   if not draft then return nil, message end
   der, message = engine.draft.sign(draft:plain(), holder.key)
   if not der then return nil, message end

@@ -18,6 +18,16 @@ end
 
 local M = {}
 
+-- The text of a slot with one claim, when that is a text as most are; nil
+-- when text_of must look closer.
+local function quick(slot, claims)
+  local text = claims[slot.claim]
+  if type(text) ~= "string" or text == "" then return nil end
+  local before = slot.before
+  if before then text = before .. text .. slot.after end
+  return printable(text, MAX) and text or nil
+end
+
 -- The refusal of a problem met while filling `field` of a policy.
 local function refuse(policy, field, problem)
   return nil, refusal(problem.code, {
@@ -62,6 +72,8 @@ end
 
 -- What a client proves comes from its token alone.
 local function challenge_of(policy, token)
+  local plain = quick(policy.proven, token)
+  if plain then return plain end
   local env, problem = { claims = token, set = {}, default = {} }, nil
   for _, node in ipairs(policy.challenge) do
     local text, wrong = claimtext.fill(node, env)
@@ -76,14 +88,16 @@ end
 
 local function name_of(policy, env)
   local kind, node = policy.san.type, policy.san.node
-  local text, problem = claimtext.fill(node, env)
+  local text, problem = quick(policy.named, env.claims), nil
+  local fit = text ~= nil
+  if not fit then text, problem = claimtext.fill(node, env) end
   if problem then return refuse(policy, "san", problem) end
   if not text or text == "" then
     return invalid(policy, "san", node, env, "leaves an empty san")
   end
   local name, why, encoding = san.name(kind, text)
   if name then
-    why = unfit(text)
+    why = not fit and unfit(text)
     if why then return invalid(policy, "san", node, env, why) end
     return name
   end
@@ -100,9 +114,11 @@ local function standing(policy, env)
     issuer, refused = text_of(policy, "issuer_name", policy.issuer_name, env)
   end
   if not issuer then return nil, refused end
-  local subject = claimvalue.find(env.claims, "sub")
+  local subject, why = env.claims.sub, nil
+  if type(subject) ~= "string" or subject == "" then
+    subject = claimvalue.find(env.claims, "sub")
+  end
   if subject ~= nil then
-    local why
     subject, why = claimvalue.text(subject)
     why = why or unfit(subject)
     if why then
@@ -113,47 +129,36 @@ local function standing(policy, env)
   return { issuer = issuer, issuer_v2 = issuer, subject = subject }
 end
 
--- The text of a slot with one claim, when that is a text as most are; nil
--- when text_of must look closer.
-local function quick(slot, claims)
-  local text = claims[slot.claim]
-  if type(text) ~= "string" or text == "" then return nil end
-  local before = slot.before
-  if before then text = before .. text .. slot.after end
-  return printable(text, MAX) and text or nil
-end
-
+-- The extensions, which are the same for every token, and their texts.
 local function extensions_of(policy, env)
-  local texts, refused = standing(policy, env)
-  if not texts then return nil, refused end
-  local list, count, claims = {}, 0, env.claims
+  local standard, refused = standing(policy, env)
+  if not standard then return nil, refused end
+  local list, texts, count, claims = {}, {}, 0, env.claims
   for _, slot in ipairs(policy.extensions) do
     local entry, node = slot.entry, slot.node
-    local name = entry.name
     local text
-    if node then text = quick(slot, claims) else text = texts[name] end
+    if node then text = quick(slot, claims) else text = standard[entry.name] end
     if node and not text then
-      text, refused = text_of(policy, name, node, env)
+      text, refused = text_of(policy, entry.name, node, env)
       if refused then return nil, refused end
     end
     if text and text ~= "" then
       count = count + 1
-      list[count] = { oid = entry.oid, name = name, text = text,
-                      value = entry.raw and text or nil }
+      list[count], texts[count] = entry, text
     end
   end
-  return list
+  return list, texts
 end
 
 -- An e-mail address counts only when its issuer says it is verified.
 local function verified(policy, env)
   if not policy.reads_email or env.set.email then return true end
-  local absent = claimvalue.find(env.claims, "email") == nil
   -- null and "" are no claim elsewhere; Fulcio takes neither for this one,
   -- not even where it needs no answer.
   local value = env.claims.email_verified
   local state = claimvalue.boolean(value)
-  if state or (state == false and (absent or policy.unverified_email)) then
+  if state or state == false and (policy.unverified_email
+    or claimvalue.find(env.claims, "email") == nil) then
     return true
   end
   return nil, refusal("email_not_verified", {
@@ -167,11 +172,11 @@ function M.fill(policy, token)
   local env = { claims = token, set = policy.set, default = policy.default }
   local ok, refused = verified(policy, env)
   if not ok then return nil, refused end
-  local name, extensions, challenge
+  local name, extensions, texts, challenge
   name, refused = name_of(policy, env)
   if not name then return nil, refused end
-  extensions, refused = extensions_of(policy, env)
-  if not extensions then return nil, refused end
+  extensions, texts = extensions_of(policy, env)
+  if not extensions then return nil, texts end
   challenge, refused = challenge_of(policy, token)
   if not challenge then return nil, refused end
   return {
@@ -180,6 +185,7 @@ function M.fill(policy, token)
     subject = token.sub,
     san = name,
     extensions = extensions,
+    texts = texts,
     challenge = challenge,
     template = policy.certificate,
   }

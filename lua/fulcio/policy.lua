@@ -41,6 +41,8 @@ end
 --- { sigstore = true }, ca_file, ca_pem, internal, wildcard, exact }; nil
 --- when no policy is for it.
 function Set:match(iss)
+  local exact = self.exact[iss]
+  if exact and exact.match then return exact.match end
   local policies, named = self:of_issuer(iss)
   local first = policies[1]
   if not first then return nil end
@@ -50,18 +52,24 @@ function Set:match(iss)
       audiences[audience] = true
     end
   end
-  return {
+  local match = {
     audiences = audiences,
     ca_file = issuer.ca_file(first.ca_file, first.dir),
     ca_pem = first.ca_pem,
     internal = first.internal or false,
     exact = named > 0, wildcard = named == 0,
   }
+  if exact then exact.match = match end
+  return match
 end
 
 local function for_audience(policy, aud)
-  for _, one in ipairs(type(aud) == "table" and aud or { aud }) do
-    for _, wanted in ipairs(policy.audiences) do
+  local audiences = policy.audiences
+  for i = 1, #audiences do
+    if aud == audiences[i] then return true end
+  end
+  for _, one in ipairs(type(aud) == "table" and aud or {}) do
+    for _, wanted in ipairs(audiences) do
       if one == wanted then return true end
     end
   end

@@ -8,7 +8,8 @@ local engine = require("fulcio.engine")
 local protojson = require("fulcio.protojson")
 local refusal = require("fulcio.refusal")
 
-local null = engine.claims.null
+local null, texts = engine.claims.null, engine.claims.texts
+local unbase64 = engine.bytes.unbase64
 
 local malformed = protojson.malformed
 
@@ -45,7 +46,7 @@ end
 local function bytes(object, name, body)
   local value, written = member(object, name, body)
   if value == nil then return nil end
-  local decoded = type(value) == "string" and engine.bytes.unbase64(value)
+  local decoded = type(value) == "string" and unbase64(value)
   if decoded then return decoded end
   protojson.invalid(body, written, "bytes", name)
 end
@@ -101,12 +102,30 @@ local function one_of(object, body)
     "dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key")
 end
 
+-- What clients send: nothing but these, and not both kinds of key. Nil when
+-- it is anything else, which may have to be told what is wrong with it.
+local function usual(body)
+  local good, token, algorithm, key, proof, csr = texts(body,
+    "credentials.oidcIdentityToken", "publicKeyRequest.publicKey.algorithm",
+    "publicKeyRequest.publicKey.content",
+    "publicKeyRequest.proofOfPossession", "certificateSigningRequest")
+  if not good or not token or token == ""
+    or csr and (algorithm or key or proof) then
+    return nil
+  end
+  local proven, requested = proof and unbase64(proof), csr and unbase64(csr)
+  if proof and not proven or csr and not requested then return nil end
+  return { token = token, public_key = key, proof = proven, csr = requested }
+end
+
 local M = {}
 
 --- A v2 request (CreateSigningCertificateRequest). Throws a refusal when
 --- the body is none.
 function M.v2(request)
   local body = request.body or ""
+  local asked = usual(body)
+  if asked then return asked end
   local object = parse(body)
   one_of(object, body)
   local credentials = message(object, "credentials", body) or {}

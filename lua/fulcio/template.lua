@@ -6,6 +6,8 @@ local lines = require("fulcio.lines")
 local refusal = require("fulcio.refusal")
 local words = require("fulcio.words")
 
+local nothing = {}
+
 local M = {}
 
 --- Whether a template allows a key, by engine.pkey's name, with the hash
@@ -34,16 +36,18 @@ function M.load(name, text, sandbox)
 end
 
 --- What engine.draft.new takes, from a template and the facts of one
---- certificate: key, issuer, signer, now, san, extensions, subject.
-function M.profile(template, facts)
+--- certificate: its key, `issuer` (an engine x509; nil: itself), now, what a
+--- grant says (nil: nothing), subject (nil: the template's) and signer.
+function M.profile(template, key, issuer, now, grant, subject, signer)
+  grant = grant or nothing
   return {
-    key = facts.key, issuer = facts.issuer, signer = facts.signer,
-    not_before = facts.now, not_after = facts.now + template.lifetime,
-    subject = facts.subject or template.subject,
+    key = key, issuer = issuer, signer = signer,
+    not_before = now, not_after = now + template.lifetime,
+    subject = subject or template.subject,
     key_usage = template.key_usage,
     extended_key_usage = template.extended_key_usage,
     ca = template.ca, path_length = template.path_length,
-    san = facts.san, extensions = facts.extensions,
+    san = grant.san, extensions = grant.extensions, texts = grant.texts,
   }
 end
 
@@ -51,10 +55,8 @@ end
 --- engine x509), and its profile; nil and a refusal when it cannot be
 --- written.
 function M.fill(grant, key, issuer, now, signer)
-  local profile = M.profile(grant.template, {
-    key = key, issuer = issuer, signer = signer, now = now,
-    san = grant.san, extensions = grant.extensions,
-  })
+  local profile = M.profile(grant.template, key, issuer, now, grant, nil,
+                            signer)
   local draft, message, code = engine.draft.new(profile)
   if draft then return draft, profile end
   if code == "not_ascii" then

@@ -25,11 +25,11 @@ function M.granted(grant)
   row(out, "challenge", grant.challenge)
   row(out, "template", ("%s, %d seconds"):format(
     grant.template.name, grant.template.lifetime))
-  for _, extension in ipairs(grant.extensions) do
+  for i, extension in ipairs(grant.extensions) do
     local short = extension.oid:match("^1%.3%.6%.1%.4%.1%.57264%.1(%.%d+)$")
     local name = short and extension.name or ""
     out[#out + 1] = ("  %-4s %s"):format(short or extension.oid,
-      (name .. " = " .. extension.text):gsub("^ = ", "= "))
+      (name .. " = " .. grant.texts[i]):gsub("^ = ", "= "))
   end
   return out
 end

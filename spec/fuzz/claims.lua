@@ -28,7 +28,18 @@ local function writable(value)
   return copy
 end
 
+-- What `texts` finds, as an object.
+local function found(bytes)
+  local good, a, c, d, g = engine.claims.texts(bytes, "a", "b.c", "b.d",
+                                               "e.f.g")
+  if not good then return nil end
+  return { a = a, b = (c or d) and { c = c, d = d },
+           e = g and { f = { g = g } } }
+end
+
 return function(bytes)
+  local texts = found(bytes)
+  if texts then assert(same(texts, parse(bytes)), "texts reads another") end
   local value, message, code = parse(bytes)
   if value == nil then
     assert(type(message) == "string" and type(code) == "string")

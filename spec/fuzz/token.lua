@@ -38,8 +38,8 @@ local function check_grant(claims)
     return
   end
   assert(grant.san.value ~= "" and not grant.san.value:find("%c"))
-  for _, extension in ipairs(grant.extensions) do
-    assert(type(extension.text) == "string" and extension.text ~= "")
+  for i in ipairs(grant.extensions) do
+    assert(type(grant.texts[i]) == "string" and grant.texts[i] ~= "")
   end
   assert(type(template.load) == "function")
 end

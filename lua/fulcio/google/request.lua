@@ -77,8 +77,9 @@ end
 local function extensions_of(profile)
   local found = list({})
   for i, extension in ipairs(profile.extensions or {}) do
-    local value = extension.value
-      or assert(engine.extension.utf8(extension.text))
+    local text = profile.texts and profile.texts[i] or extension.text
+    local value = extension.value or extension.raw and text
+      or assert(engine.extension.utf8(text))
     found[i] = {
       objectId = object_id(extension.oid),
       critical = extension.critical or false,
