@@ -1287,10 +1287,12 @@ function engine.server.stopping() end
 ---@param by? number default 1
 function engine.server.count(key, by) end
 
---- A function that adds to a shared counter (default 1), as `count` does.
+--- A function that adds to a shared counter, or to some (default 1), as
+--- `count` does.
 ---@param key string
+---@param ... string further keys
 ---@return fun(by?: number)
-function engine.server.counter(key) end
+function engine.server.counter(key, ...) end
 
 --- A function that puts a number into the first bucket whose bound is not
 --- below it, and adds it to the sum.

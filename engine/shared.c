@@ -213,23 +213,39 @@ static int server_histogram(lua_State *L) {
   return 1;
 }
 
+/* Counters that are added to together: COUNTERS when not looked for yet. */
+typedef struct Together {
+  int count;
+  int counters[];
+} Together;
+
 /* The function that server.counter returns. */
 static int counter_call(lua_State *L) {
-  int *counter = lua_touserdata(L, lua_upvalueindex(1));
-  add_found(L, counter, lua_upvalueindex(2), 1, luaL_optnumber(L, 1, 1));
+  Together *together = lua_touserdata(L, lua_upvalueindex(1));
+  double by = luaL_optnumber(L, 1, 1);
+  for (int i = 0; i < together->count; i++)
+    add_found(L, &together->counters[i], lua_upvalueindex(2), i + 1, by);
   return 0;
 }
 
-/* server.counter(key) --> function([by]) */
+/* server.counter(key, …) --> function([by]) */
 static int server_counter(lua_State *L) {
-  size_t size;
-  luaL_checklstring(L, 1, &size);
-  luaL_argcheck(L, size > 0 && size <= KEY_SIZE, 1, "a key has 1 to 240 bytes");
+  int count = lua_gettop(L);
+  luaL_checkany(L, 1);
   shared_open();
-  *(int *)lua_newuserdatauv(L, sizeof(int), 0) = COUNTERS;
-  lua_createtable(L, 1, 0);
-  lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, 1);
+  Together *together = lua_newuserdatauv(
+    L, sizeof *together + (size_t)count * sizeof *together->counters, 0);
+  together->count = count;
+  lua_createtable(L, count, 0);
+  for (int i = 0; i < count; i++) {
+    size_t size;
+    luaL_checklstring(L, i + 1, &size);
+    luaL_argcheck(L, size > 0 && size <= KEY_SIZE, i + 1,
+                  "a key has 1 to 240 bytes");
+    together->counters[i] = COUNTERS;
+    lua_pushvalue(L, i + 1);
+    lua_rawseti(L, -2, i + 1);
+  }
   lua_pushcclosure(L, counter_call, 2);
   return 1;
 }

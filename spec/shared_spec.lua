@@ -24,6 +24,19 @@ describe("shared", function()
     assert.error(function() add("much") end)
   end)
 
+  it("have functions that add to some at once", function()
+    local add = server.counter("spec_first", "spec_second", "spec_third")
+    add()
+    server.count("spec_second")
+    add(2)
+    local counts = server.counts()
+    assert.same({ 3, 4, 3 },
+      { counts.spec_first, counts.spec_second, counts.spec_third })
+    assert.error(function() server.counter() end)
+    assert.error(function() server.counter("spec_first", "") end)
+    assert.error(function() server.counter("spec_first", {}) end)
+  end)
+
   it("have functions that put into the right bucket", function()
     local put = server.histogram({ "spec_1", "spec_2", "spec_more",
                                    "spec_sum" }, { 0.5, 1 })

@@ -17,8 +17,16 @@ local base64, monotonic = engine.bytes.base64, engine.system.monotonic
 local stages = {}
 for _, name in ipairs({ "token", "policy", "proof", "precertificate", "log",
                         "certificate" }) do
-  stages[name] = metrics.timer("fulcio_stage_seconds", name)
+  stages[name] = metrics.series("fulcio_stage_seconds", name)
 end
+
+local function results(name)
+  return { ok = metrics.series(name, "ok"),
+           failed = metrics.series(name, "failed") }
+end
+
+local signatures = results("fulcio_ca_signatures_total")
+local submissions = results("fulcio_ct_submissions_total")
 
 -- Counts the time a stage took that began at `since`; returns the time now.
 local function lap(stage, since)
@@ -38,7 +46,7 @@ end
 
 local function sign(ca, tbs)
   local der, message, code, seconds = ca:sign(tbs)
-  metrics.count("fulcio_ca_signatures_total", der and "ok" or "failed")
+  signatures[der and "ok" or "failed"]()
   if der then return der end
   local gone = code == "hsm_gone" or code == "hsm_busy"
     or code == "bad_pin" or code == "pin_locked"
@@ -55,7 +63,7 @@ local function certify(context, ca, draft)
   at = lap("precertificate", at)
   local sct, refused = context.log:submit(precert, ca.chain, "precert",
     draft:plain())
-  metrics.count("fulcio_ct_submissions_total", sct and "ok" or "failed")
+  submissions[sct and "ok" or "failed"]()
   assert(sct, refused)
   at = lap("log", at)
   local leaf = assert(sign(ca, draft:stamped(engine.sct.list({ sct }))))
@@ -75,12 +83,12 @@ end
 local function obtain(context, ca, draft, profile)
   local at = monotonic()
   local leaf, chain = ca:issue(profile, draft)
-  metrics.count("fulcio_ca_signatures_total", leaf and "ok" or "failed")
+  signatures[leaf and "ok" or "failed"]()
   if not leaf then error(chain, 0) end
   at = lap("certificate", at)
   if not context.log then return leaf, chain end
   local signed, sct = context.log:submit(leaf.der, chain, "x509")
-  metrics.count("fulcio_ct_submissions_total", signed and "ok" or "failed")
+  submissions[signed and "ok" or "failed"]()
   assert(signed, sct)
   lap("log", at)
   return leaf, chain, detached(sct)
