@@ -210,6 +210,13 @@ void signing_run(Signing *signing);
 /* Pushes pkey:sign's results. */
 int signing_push(lua_State *L, const Signing *signing);
 
+/* affinity.c */
+/* Whether this process is one of several, on several processors. */
+bool affinity_may_bind(void);
+/* A thread to this process's processor, or wherever the process could run
+** when this was first asked for. */
+void affinity_bind(pthread_t thread, bool bind);
+
 /* signer.c: threads that sign while the loop goes on. A probe is let through
 ** to an HSM that has not answered others. */
 int signer_start(lua_State *L, Signing *signing, bool probe);

@@ -325,20 +325,13 @@ static void put_head(lua_State *L, DerWriter *writer, const Profile *profile,
 
 int profile_write(lua_State *L, DerWriter *writer, Serial *serial,
                   size_t *extensions) {
-  static const char *const names[] = {"key",
-                                      "issuer",
-                                      "signer",
-                                      "not_before",
-                                      "not_after",
-                                      "serial",
-                                      "subject",
-                                      "key_usage",
-                                      "ca",
-                                      "path_length",
-                                      "san",
-                                      "extensions",
-                                      "texts",
-                                      "extended_key_usage",
+  static const char *const names[] = {"key",       "issuer",
+                                      "signer",    "not_before",
+                                      "not_after", "serial",
+                                      "subject",   "key_usage",
+                                      "ca",        "path_length",
+                                      "san",       "extensions",
+                                      "texts",     "extended_key_usage",
                                       NULL};
   Profile profile = {0};
   engine_check_options(L, 1, names);

@@ -345,6 +345,8 @@ void shared_open(void);
 void shared_clear(int place);
 /* This process's seat among all. */
 void shared_sit(int place);
+/* The same again; -1: it has none, not being one of several. */
+int shared_seat(void);
 /* It can do now what processes of its role (from 1) do. */
 void shared_ready(int role);
 bool shared_is_ready(int place);

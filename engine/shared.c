@@ -38,6 +38,7 @@ typedef struct Shared {
 static Shared *shared;
 static int text_fd = -1;
 static int seat;
+static bool seated;
 static char cache_key; /* registry: table of key --> index */
 
 void shared_open(void) {
@@ -57,6 +58,11 @@ void shared_clear(int place) {
 
 void shared_sit(int place) {
   seat = place;
+  seated = true;
+}
+
+int shared_seat(void) {
+  return seated ? seat : -1;
 }
 
 void shared_ready(int role) {

@@ -18,9 +18,9 @@
 /* So long a signature may wait for who is awake. To wake a thread, and then
 ** the loop, costs as much as a fast HSM's signature. */
 #define BATCH_SECONDS 0.001
-/* The same where signatures are this machine's own work: more signers are no
-** sooner done when each worker has a processor, and what is signed in turn
-** finds the processor's caches warm. */
+/* The same where signatures are this machine's own work. In a worker, which
+** is one of as many as there are processors, one signer then works at a time,
+** on the loop's processor. */
 #define COMPUTED_SECONDS 0.020
 /* How often the loop looks after signatures that are under way. */
 #define LOOK_SECONDS 0.01
@@ -67,10 +67,13 @@ typedef struct Pool {
   double seconds;  /* that one takes, about */
   double work;     /* the processor's seconds of it */
   unsigned waited; /* jobs since one was for the most part work */
+  bool may_bind;   /* all threads to one processor */
+  bool bound;
   double moved_at; /* a job was done, or the first came */
   Signer *resting; /* who worked last is called first: it is warm */
   unsigned resting_count;
   bool stop;
+  pthread_t loop;
   Signer signers[THREADS_MAX];
   unsigned count;
 } Pool;
@@ -157,6 +160,20 @@ static double cost(const Pool *pool) {
   return pool->waited < WAITED_MAX ? pool->work : pool->seconds;
 }
 
+static void bind_all(Pool *pool, bool bound) {
+  affinity_bind(pool->loop, bound);
+  for (unsigned i = 0; i < pool->count; i++)
+    affinity_bind(pool->signers[i].thread, bound);
+}
+
+/* With the lock held: whether the threads are to be bound otherwise. */
+static bool rebound(Pool *pool) {
+  bool computed = pool->waited < WAITED_MAX && pool->may_bind;
+  bool changed = computed != pool->bound;
+  pool->bound = computed;
+  return changed;
+}
+
 static void finish(Pool *pool, Job *job, double began, double work) {
   static const uint64_t one = 1;
   double now = token_clock();
@@ -170,6 +187,7 @@ static void finish(Pool *pool, Job *job, double began, double work) {
     pool->silent = pool->unproved = false;
   }
   if (good) learn(pool, now - began, work);
+  if (rebound(pool)) bind_all(pool, pool->bound);
   /* With more to do, the loop hears of several at once. */
   bool tell = !pool->told &&
     (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= batch(pool));
@@ -203,14 +221,19 @@ static void *signer(void *context) {
 
 /* the loop's side ------------------------------------------------------ */
 
+/* With the lock held: whether the signers that are awake will do. */
+static bool enough(const Pool *pool) {
+  unsigned awake = pool->count - pool->resting_count;
+  if (awake == 0) return false;
+  return pool->bound || pool->queued * cost(pool) <= awake * batch(pool);
+}
+
 /* Calls as many signers as are worth it, and in a hurry at least one. */
 static void call_signers(Pool *pool, bool hurry) {
   Signer *called = NULL;
   pthread_mutex_lock(&pool->lock);
   while (pool->resting != NULL && pool->queued > 0) {
-    unsigned awake = pool->count - pool->resting_count;
-    if (!hurry && awake > 0 && pool->queued * cost(pool) <= awake * batch(pool))
-      break;
+    if (!hurry && enough(pool)) break;
     hurry = false;
     Signer *one = pool->resting;
     pool->resting = one->below;
@@ -331,6 +354,8 @@ static Pool *pool_make(Token *token) {
   Pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL) return NULL;
   pool->token = token;
+  pool->loop = pthread_self();
+  pool->may_bind = affinity_may_bind();
   pool->waited = WAITED_MAX;
   pool->unproved = token->prove;
   TAILQ_INIT(&pool->waiting);
@@ -460,6 +485,7 @@ void signer_stop(Token *token) {
   if (pool == NULL) return;
   token->pool = NULL;
   pool_forget(pool);
+  affinity_bind(pool->loop, false);
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;
   pthread_mutex_unlock(&pool->lock);

@@ -195,6 +195,63 @@ describe("The CA of an HSM", function()
                    function() token:serve() end)
   end)
 
+  -- Where the threads of each worker may run: "0-1", or "0" and "1" when
+  -- they have not all the same.
+  local function places()
+    local found = {}
+    for _, pid in ipairs(server:children()) do
+      local at, lists = "/proc/" .. pid .. "/", {}
+      for _, task in ipairs(engine.system.list(at .. "task")) do
+        local allowed = program.read(at .. "task/" .. task .. "/status")
+          :match("\nCpus_allowed_list:%s+(%S+)")
+        lists[allowed] = true
+      end
+      if program.read(at .. "comm"):find("^worker") then
+        found[#found + 1] = lists
+      end
+    end
+    return found
+  end
+
+  -- Whether each worker has one place for all of its threads, and another.
+  local function apart()
+    assert.equal(200, certificate())
+    local seen = {}
+    for _, lists in ipairs(places()) do
+      local one = next(lists)
+      if next(lists, one) or not one:find("^%d+$") or seen[one] then
+        return false
+      end
+      seen[one] = true
+    end
+    return true
+  end
+
+  local function processors()
+    local list = program.read("/proc/self/status")
+      :match("\nCpus_allowed_list:%s+(%S+)")
+    return list, not list:find("^%d+$")
+  end
+
+  it("that computes keeps each worker to one processor", function()
+    local everywhere, several = processors()
+    if not several then return pending("one processor") end
+    begin()
+    serve("2")
+    assert.same({ { [everywhere] = true }, { [everywhere] = true } }, places())
+    assert.is_true(program.wait(apart))
+    assert.equal(2, #places())
+  end)
+
+  it("that one waits for leaves workers where they are", function()
+    local everywhere = processors()
+    token.module, token.environment.SHIM_SIGN_MS = hsm.shim, "20"
+    begin()
+    serve("1")
+    for _ = 1, 3 do assert.equal(200, certificate()) end
+    assert.same({ { [everywhere] = true } }, places())
+  end)
+
   it("is asked for as many signatures at once as it has sessions", function()
     token.module, token.sessions = hsm.shim, 8
     local hold = token.directory .. "/hold"
