@@ -130,10 +130,14 @@ static int draft_join(lua_State *L) {
   return join_signed(L, engine_slice(L, 2));
 }
 
-/* draft.pem(der, label?) --> text */
+/* draft.pem(der, label?, newline?) --> text */
 static int draft_pem(lua_State *L) {
+  Slice der = engine_slice(L, 1);
   const char *label = luaL_optstring(L, 2, "CERTIFICATE");
-  pem_push(L, label, engine_slice(L, 1));
+  if (lua_isnoneornil(L, 3))
+    pem_push(L, label, der);
+  else
+    pem_push_lines(L, label, der, engine_slice(L, 3));
   return 1;
 }
 

@@ -55,6 +55,7 @@ size_t engine_plain(const unsigned char *at, size_t size);
 int text_json(lua_State *L);
 int text_json_members(lua_State *L);
 int text_is_printable(lua_State *L);
+int text_is_ascii(lua_State *L);
 int text_is_utf8(lua_State *L);
 
 /* base64.c */

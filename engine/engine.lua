@@ -73,6 +73,11 @@ function engine.bytes.random(n) end
 ---@return string? code "bad_utf8"
 function engine.bytes.json(text) end
 
+--- Whether no byte of the text is above 127.
+---@param text string
+---@return boolean
+function engine.bytes.is_ascii(text) end
+
 --- Whether the text is valid UTF-8 (RFC 3629: no surrogates, no overlong).
 ---@param text string
 ---@return boolean
@@ -90,7 +95,7 @@ function engine.bytes.json_members(fields, names, limit) end
 
 --- Whether one of the texts of a list is in the text.
 ---@param text string
----@param texts string[]
+---@param texts string[] at most 16, none of them empty
 ---@return boolean
 function engine.bytes.has(text, texts) end
 
@@ -362,8 +367,10 @@ function engine.draft.join(tbs, signature) end
 --- One PEM block with a final newline.
 ---@param der string
 ---@param label? string default "CERTIFICATE"
+---@param newline? string stands between lines instead, and not at the end:
+---  "\\n" (two characters) makes what JSON has between quotation marks
 ---@return string
-function engine.draft.pem(der, label) end
+function engine.draft.pem(der, label, newline) end
 
 -- extension ------------------------------------------------------------
 

@@ -80,16 +80,21 @@ static int jws_parse(lua_State *L) {
   static const char *const names[] = {"header", "payload", "signature"};
   static const char *const code = "bad_token";
   Slice token = engine_slice(L, 1), part = token;
-  const unsigned char *end = token.data + token.size;
-  size_t dots = 0;
+  const unsigned char *end = token.data + token.size, *ends[4];
+  size_t parts = 0;
   if (token.size > TOKEN_MAX)
     return engine_fail(L, code, "token is longer than %d bytes", TOKEN_MAX);
-  for (size_t i = 0; i < token.size; i++) dots += token.data[i] == '.';
-  if (dots != 2) return engine_fail(L, code, "token must have 3 parts");
+  for (const unsigned char *at = token.data; parts < 4;
+       at = ends[parts++] + 1) {
+    ends[parts] = memchr(at, '.', (size_t)(end - at));
+    if (ends[parts] != NULL) continue;
+    ends[parts++] = end;
+    break;
+  }
+  if (parts != 3) return engine_fail(L, code, "token must have 3 parts");
   lua_createtable(L, 0, 4);
   for (int i = 0; i < 3; i++) {
-    const unsigned char *dot =
-      i == 2 ? end : memchr(part.data, '.', (size_t)(end - part.data));
+    const unsigned char *dot = ends[i];
     part.size = (size_t)(dot - part.data);
     if (!set_part(L, names[i], part))
       return engine_fail(L, code, "token's %s is not base64url", names[i]);

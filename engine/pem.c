@@ -77,27 +77,39 @@ bool pem_next(Slice *text, Slice *label, unsigned char *der, size_t *size) {
   return false;
 }
 
-void pem_push(lua_State *L, const char *label, Slice der) {
+static char *put(char *at, Slice text) {
+  memcpy(at, text.data, text.size);
+  return at + text.size;
+}
+
+static char *put_text(char *at, const char *text) {
+  return put(at, (Slice){(const unsigned char *)text, strlen(text)});
+}
+
+static void push_block(lua_State *L, const char *label, Slice der,
+                       Slice newline, const char *last) {
   enum { LINE = 48 };
-  size_t lines = der.size / LINE + 1, width = strlen(label);
+  size_t lines = der.size / LINE + 2;
   Room room;
-  char *text =
-    engine_room(L, &room, lines * (LINE / 3 * 4 + 1) + 2 * width + 64);
-  char *at = text;
-  memcpy(at, "-----BEGIN ", 11);
-  memcpy(at + 11, label, width);
-  memcpy(at + 11 + width, "-----\n", 6);
-  at += 17 + width;
+  char *text = engine_room(
+    L, &room, lines * (LINE / 3 * 4 + newline.size) + 2 * strlen(label) + 64);
+  char *at = put_text(put_text(put_text(text, "-----BEGIN "), label), "-----");
   for (size_t done = 0; done < der.size; done += LINE) {
     size_t left = der.size - done;
-    Slice part = {der.data + done, left < LINE ? left : LINE};
-    at += base64_encode(part, false, at);
-    *at++ = '\n';
+    at = put(at, newline);
+    at += base64_encode((Slice){der.data + done, left < LINE ? left : LINE},
+                        false, at);
   }
-  memcpy(at, "-----END ", 9);
-  memcpy(at + 9, label, width);
-  memcpy(at + 9 + width, "-----\n", 6);
-  at += 15 + width;
+  at = put_text(put_text(put(at, newline), "-----END "), label);
+  at = put_text(put_text(at, "-----"), last);
   lua_pushlstring(L, text, (size_t)(at - text));
   lua_remove(L, -2);
+}
+
+void pem_push(lua_State *L, const char *label, Slice der) {
+  push_block(L, label, der, (Slice){(const unsigned char *)"\n", 1}, "\n");
+}
+
+void pem_push_lines(lua_State *L, const char *label, Slice der, Slice newline) {
+  push_block(L, label, der, newline, "");
 }

@@ -9,5 +9,7 @@
 bool pem_next(Slice *text, Slice *label, unsigned char *der, size_t *size);
 /* Pushes one block with a final newline. */
 void pem_push(lua_State *L, const char *label, Slice der);
+/* The same with `newline` between lines, and none at the end. */
+void pem_push_lines(lua_State *L, const char *label, Slice der, Slice newline);
 
 #endif

@@ -161,12 +161,12 @@ static void read_custom(lua_State *L, Custom *custom) {
       lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     if (strcmp(name, "oid") == 0)
       custom->oid = text_field(L, name);
+    else if (strcmp(name, "raw") == 0)
+      raw = lua_toboolean(L, -1);
     else if (strcmp(name, "text") == 0)
       custom->text = text_field(L, name);
     else if (strcmp(name, "value") == 0)
       custom->value = text_field(L, name);
-    else if (strcmp(name, "raw") == 0)
-      raw = lua_toboolean(L, -1);
     else if (strcmp(name, "critical") == 0)
       custom->critical = lua_toboolean(L, -1);
     else if (strcmp(name, "name") != 0)

@@ -218,6 +218,15 @@ int text_is_printable(lua_State *L) {
   return 1;
 }
 
+/* bytes.is_ascii(text) --> boolean */
+int text_is_ascii(lua_State *L) {
+  Slice text = engine_slice(L, 1);
+  unsigned char all = 0;
+  for (size_t i = 0; i < text.size; i++) all |= text.data[i];
+  lua_pushboolean(L, all < 0x80);
+  return 1;
+}
+
 /* bytes.is_utf8(text) --> boolean */
 int text_is_utf8(lua_State *L) {
   lua_pushboolean(L, engine_is_utf8(engine_slice(L, 1)));

@@ -227,6 +227,23 @@ describe("bytes.has", function()
     assert.is_true(bytes.has("a token eyJx", { "zz", "eyJ" }))
     assert.is_false(bytes.has("a token", { "zz", "eyJ" }))
     assert.is_false(bytes.has("a token", {}))
+    assert.is_false(bytes.has("", { "e" }))
+    assert.is_true(bytes.has("eeyJ", { "eyX", "eyJ" }))
+    assert.is_false(bytes.has("a ey", { "eyJ" }))
+    assert.is_true(bytes.has("\0\255", { "\255" }))
+    for _, bad in ipairs({ { "" }, { 1 }, { {} }, false }) do
+      assert.has_error(function() bytes.has("a", bad) end)
+    end
+    local many = {}
+    for i = 1, 17 do many[i] = "x" end
+    assert.has_error(function() bytes.has("a", many) end)
+  end)
+
+  it("knows ASCII", function()
+    for text, is in pairs({ [""] = true, ["a\0\127"] = true, ["é"] = false,
+                            ["abc\128"] = false }) do
+      assert.equal(is, bytes.is_ascii(text))
+    end
   end)
 end)
 

@@ -3,27 +3,27 @@ local refusal = require("fulcio.refusal")
 local reply = require("fulcio.reply")
 
 local LEAF = "-----BEGIN CERTIFICATE-----\nTEVBRg==\n"
-  .. "-----END CERTIFICATE-----\n"
+  .. "-----END CERTIFICATE-----"
 local ROOT = LEAF:gsub("TEVBRg==", "Uk9PVA==")
 
 describe("reply", function()
-  it("answers v2 with the embedded form, each block trimmed", function()
-    local answer = reply.certificate_v2({ chain = { LEAF, ROOT },
+  it("answers v2 with the embedded form", function()
+    local answer = reply.certificate_v2({ leaf = "LEAF", above = { ROOT },
                                           embedded = true })
     assert.equal(200, answer.status)
     assert.equal("application/json", answer.headers["content-type"])
     assert.equal("Origin", answer.headers.vary)
     assert.same({ signedCertificateEmbeddedSct = { chain = {
-      certificates = { LEAF:sub(1, -2), ROOT:sub(1, -2) } } } },
+      certificates = { LEAF, ROOT } } } },
       cjson.decode(answer.body))
   end)
 
   it("moves the chain to the detached form without an SCT", function()
-    local answer = reply.certificate_v2({ chain = { LEAF, ROOT } })
+    local answer = reply.certificate_v2({ leaf = "LEAF", above = { ROOT } })
     local body = cjson.decode(answer.body).signedCertificateDetachedSct
     assert.equal("", body.signedCertificateTimestamp)
     assert.equal(2, #body.chain.certificates)
-    answer = reply.certificate_v2({ chain = { LEAF }, sct = '{"id":1}' })
+    answer = reply.certificate_v2({ leaf = "LEAF", above = {}, sct = '{"id":1}' })
     body = cjson.decode(answer.body).signedCertificateDetachedSct
     assert.equal("eyJpZCI6MX0=", body.signedCertificateTimestamp)
   end)
@@ -31,24 +31,24 @@ describe("reply", function()
   it("quotes any number of different issuers", function()
     for i = 1, 200 do
       local pem = ROOT:gsub("Uk9P", tostring(1000 + i))
-      local answer = reply.certificate_v2({ chain = { LEAF, pem },
+      local answer = reply.certificate_v2({ leaf = "LEAF", above = { pem },
                                             embedded = true })
       assert.truthy(answer.body:find(tostring(1000 + i), 1, true))
     end
   end)
 
   it("answers v1 with 201 and PEM without a final newline", function()
-    local answer = reply.certificate_v1({ chain = { LEAF, ROOT },
+    local answer = reply.certificate_v1({ leaf = "LEAF", above = { ROOT },
                                           embedded = true, sct = "x" })
     assert.equal(201, answer.status)
     assert.equal("application/pem-certificate-chain",
                  answer.headers["content-type"])
-    assert.equal(LEAF .. ROOT:sub(1, -2), answer.body)
+    assert.equal(LEAF .. "\n" .. ROOT, answer.body)
     assert.is_nil(answer.headers.sct)
   end)
 
   it("puts a detached SCT into a header of v1", function()
-    local answer = reply.certificate_v1({ chain = { LEAF },
+    local answer = reply.certificate_v1({ leaf = "LEAF", above = {},
                                           sct = '{"id":1}' })
     assert.equal("eyJpZCI6MX0=", answer.headers.sct)
   end)

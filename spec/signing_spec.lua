@@ -1,6 +1,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 local refusal = require("fulcio.refusal")
+local reply = require("fulcio.reply")
 local scenes = require("spec.google.scene")
 local signing = require("fulcio.signing")
 local worlds = require("spec.world")
@@ -11,6 +12,10 @@ local function thrown(context, asked)
   assert.is_false(ok)
   assert.is_true(refusal.is(value), tostring(value))
   return value
+end
+
+local function certificates(issued)
+  return assert(engine.x509.parse(table.concat(reply.chain(issued), "\n")))
 end
 
 describe("signing", function()
@@ -24,8 +29,8 @@ describe("signing", function()
     local asked, key = world:asked()
     local issued = signing.issue(context, asked)
     assert.is_true(issued.embedded)
-    assert.equal(2, #issued.chain)
-    local chain = assert(engine.x509.parse(table.concat(issued.chain, "\n")))
+    local chain = certificates(issued)
+    assert.equal(2, #chain)
     local leaf = chain[1]
     assert.equal(key:spki(), leaf:pkey():spki())
     assert.same({ { type = "email", value = "a@example.com" } }, leaf.san)
@@ -39,7 +44,7 @@ describe("signing", function()
 
   it("embeds an SCT over the very precertificate", function()
     local issued = signing.issue(context, (world:asked()))
-    local chain = assert(engine.x509.parse(table.concat(issued.chain, "\n")))
+    local chain = certificates(issued)
     local skimmed = assert(engine.x509.skim(chain[1].der))
     local sct = assert(engine.sct.parse(
       engine.sct.parse_list(skimmed.sct_list)[1]))
@@ -56,7 +61,7 @@ describe("signing", function()
     local issued = signing.issue(alone.context, (alone:asked()))
     assert.is_false(issued.embedded)
     local skimmed = assert(engine.x509.skim(
-      assert(engine.x509.parse(issued.chain[1]))[1].der))
+      certificates(issued)[1].der))
     assert.is_nil(skimmed.sct_list)
     assert.is_false(skimmed.poisoned)
   end)
@@ -67,7 +72,7 @@ describe("signing", function()
       token = world:token(),
       csr = assert(engine.csr.create({ key = key })),
     })
-    local leaf = assert(engine.x509.parse(issued.chain[1]))[1]
+    local leaf = certificates(issued)[1]
     assert.equal(key:spki(), leaf:pkey():spki())
   end)
 
@@ -153,9 +158,8 @@ describe("signing", function()
     function()
       local issued = issue()
       assert.is_false(issued.embedded)
-      assert.equal(3, #issued.chain)
-      local chain = assert(engine.x509.parse(table.concat(issued.chain,
-                                                          "\n")))
+      local chain = certificates(issued)
+      assert.equal(3, #chain)
       assert(engine.x509.verify(chain, { time = engine.system.now(),
                                          usage = "code_signing" }))
       local sct = assert(engine.claims.parse(issued.sct))

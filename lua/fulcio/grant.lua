@@ -134,7 +134,9 @@ local function extensions_of(policy, env)
   local standard, refused = standing(policy, env)
   if not standard then return nil, refused end
   local list, texts, count, claims = {}, {}, 0, env.claims
-  for _, slot in ipairs(policy.extensions) do
+  local slots = policy.extensions
+  for i = 1, #slots do
+    local slot = slots[i]
     local entry, node = slot.entry, slot.node
     local text
     if node then text = quick(slot, claims) else text = standard[entry.name] end

@@ -7,36 +7,27 @@ local json = require("fulcio.json")
 local ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 local JSON = "application/json"
 local PEM = "application/pem-certificate-chain"
-local NEWLINE = 10
 
-local concat = table.concat
-
--- A PEM block without its final newline. A pattern would look at each
--- character of it.
-local function trim(pem)
-  while pem:byte(-1) == NEWLINE do pem = pem:sub(1, -2) end
-  return pem
-end
+local concat, write_pem = table.concat, engine.draft.pem
 
 -- A CA's certificates as JSON, with what comes before each: they are the
 -- same for as long as the CA is. Found by the list that signing.issue names.
 local written = setmetatable({}, { __mode = "k" })
 
-local function rest_of(chain)
+local function rest_of(above)
+  local rest = written[above]
+  if rest then return rest end
   local out = {}
-  for i = 2, #chain do out[i - 1] = "," .. json.text(trim(chain[i])) end
-  return concat(out)
+  for i, pem in ipairs(above) do out[i] = "," .. json.text(pem) end
+  rest = concat(out)
+  written[above] = rest
+  return rest
 end
 
--- The members of a JSON list of certificates.
-local function chain_text(issued)
-  local chain, above = issued.chain, issued.above
-  local rest = above and written[above]
-  if not rest then
-    rest = rest_of(chain)
-    if above then written[above] = rest end
-  end
-  return json.text(trim(chain[1])), rest
+-- The members of a JSON list of certificates, between two texts.
+local function chain_text(before, issued, after)
+  return before .. '"' .. write_pem(issued.leaf, nil, "\\n") .. '"'
+    .. rest_of(issued.above) .. after
 end
 
 local function utf8(text)
@@ -89,22 +80,26 @@ end
 --- certificate the chain moves to the detached form, as in Fulcio, with
 --- `issued.sct`, JSON text, or nothing in it.
 function M.certificate_v2(issued)
-  local leaf, rest = chain_text(issued)
   if issued.embedded then
-    return M.json('{"signedCertificateEmbeddedSct":{"chain":{"certificates":['
-      .. leaf .. rest .. "]}}}")
+    return M.json(chain_text('{"signedCertificateEmbeddedSct":{"chain":'
+      .. '{"certificates":[', issued, "]}}}"))
   end
-  return M.json('{"signedCertificateDetachedSct":{"chain":{"certificates":['
-    .. leaf .. rest .. ']},"signedCertificateTimestamp":"'
-    .. (issued.sct and engine.bytes.base64(issued.sct) or "") .. '"}}')
+  return M.json(chain_text('{"signedCertificateDetachedSct":{"chain":'
+    .. '{"certificates":[', issued, ']},"signedCertificateTimestamp":"'
+    .. (issued.sct and engine.bytes.base64(issued.sct) or "") .. '"}}'))
+end
+
+--- What was issued as PEM texts without final newline, leaf first.
+function M.chain(issued)
+  local chain = { write_pem(issued.leaf, nil, "\n") }
+  for i, pem in ipairs(issued.above) do chain[i + 1] = pem end
+  return chain
 end
 
 --- The answer of POST /api/v1/signingCert: 201 and PEM, leaf first, no
 --- final newline; a detached SCT goes into a header.
 function M.certificate_v1(issued)
-  local out = {}
-  for i, pem in ipairs(issued.chain) do out[i] = trim(pem) end
-  local answer = M.pem(concat(out, "\n"), 201)
+  local answer = M.pem(concat(M.chain(issued), "\n"), 201)
   if issued.sct and not issued.embedded then
     answer.headers.sct = engine.bytes.base64(issued.sct)
   end

@@ -25,6 +25,8 @@ local EMAIL = "(?:" .. ATOM .. [[(?:\.]] .. ATOM .. ")*|" .. QUOTED .. ")@"
 
 local email_form = assert(engine.pattern.compile(EMAIL))
 
+local is_ascii = engine.bytes.is_ascii
+
 local M = {}
 
 --- Whether a text has the form of an e-mail address; nil when that cannot
@@ -36,7 +38,7 @@ end
 local rules = {}
 
 function rules.email(text)
-  if text:find("[\128-\255]") then
+  if not is_ascii(text) then
     if not M.is_email(text) then return nil, "email address is not valid" end
     return nil, ('x509: "%s" cannot be encoded as an IA5String')
       :format(text), true
@@ -64,7 +66,7 @@ function rules.uri(text)
   local uri, message = engine.uri.parse(text)
   if not uri then return nil, message end
   if moves(uri) then return nil, "a URI's path cannot begin with //" end
-  if uri.text:find("[\128-\255]") then
+  if not is_ascii(uri.text) then
     return nil, ('x509: "%s" cannot be encoded as an IA5String')
       :format(uri.text), true
   end

@@ -5,6 +5,7 @@ local health = require("fulcio.health")
 local messages = require("fulcio.messages")
 local reflection = require("fulcio.reflection")
 local refusal = require("fulcio.refusal")
+local reply = require("fulcio.reply")
 local signing = require("fulcio.signing")
 local trust = require("fulcio.trust")
 
@@ -34,7 +35,7 @@ local function create_v2(context, message, request)
     proof = key.proof_of_possession,
     csr = message.certificate_signing_request,
   })
-  local chain = { certificates = issued.chain }
+  local chain = { certificates = reply.chain(issued) }
   if issued.embedded then
     return { signed_certificate_embedded_sct = { chain = chain } }
   end
@@ -76,7 +77,7 @@ local function create_v1(context, message, request)
     csr = csr,
   })
   local sct = not issued.embedded and issued.sct
-  return { content_type = PEM, data = table.concat(issued.chain, "\n"),
+  return { content_type = PEM, data = table.concat(reply.chain(issued), "\n"),
            metadata = sct and { ["x-sct"] = engine.bytes.base64(sct) } }
 end
 

@@ -102,15 +102,6 @@ local function record(grant, serial, key)
   })
 end
 
--- PEM texts without final newline, leaf first.
-local function chain_of(leaf, above)
-  local chain = { leaf:sub(1, -2) }
-  for i, pem in ipairs(trust.chain({ chain = above })) do
-    chain[i + 1] = pem
-  end
-  return chain
-end
-
 -- A step's value; throws its refusal, which then names the issuer that the
 -- token has been shown to come from.
 local function step(claims, value, refused)
@@ -122,10 +113,9 @@ end
 local M = {}
 
 --- Issues a certificate for `asked`: token, and public_key with proof or
---- csr. The answer has `chain` (PEM texts without final newline, leaf
---- first) and `embedded`: whether the leaf has its SCT in it; else `sct`
---- is the log's answer, JSON text, when there is a log. `above`, if there,
---- is a table that stands for all of the chain but the leaf.
+--- csr. The answer has `leaf` (DER), `above` (PEM texts without final
+--- newline, the rest of its chain) and `embedded`: whether the leaf has its
+--- SCT in it; else `sct` is the log's answer, JSON text, when there is a log.
 function M.issue(context, asked)
   -- A reload while we wait changes nothing for this request.
   local ca, policies = context.ca, context.policies
@@ -143,12 +133,13 @@ function M.issue(context, asked)
   if not ca.embeds then
     local leaf, above, sct = obtain(context, ca, draft, profile)
     record(grant, leaf.serial, key)
-    return { chain = chain_of(leaf.pem, above), embedded = false, sct = sct }
+    return { leaf = leaf.der, above = trust.chain({ chain = above }),
+             embedded = false, sct = sct }
   end
   local leaf = certify(context, ca, draft)
   record(grant, draft.serial, key)
-  return { chain = chain_of(engine.draft.pem(leaf), ca.chain),
-           above = ca.chain, embedded = context.log ~= nil }
+  return { leaf = leaf, above = trust.chain(ca),
+           embedded = context.log ~= nil }
 end
 
 --- POST /api/v2/signingCert

@@ -2,6 +2,7 @@ local engine = require("fulcio.engine")
 local kms = require("fulcio.ca.kms")
 local log = require("fulcio.log")
 local openbao = require("fulcio.kms.openbao")
+local reply = require("fulcio.reply")
 local signing = require("fulcio.signing")
 local servers = require("spec.kms.bao")
 local worlds = require("spec.world")
@@ -63,7 +64,7 @@ describe("kms.openbao", function()
                                      bao:token()))
       local issued = signing.issue(world.context, (world:asked()))
       assert.is_true(issued.embedded)
-      local chain = assert(engine.x509.parse(table.concat(issued.chain,
+      local chain = assert(engine.x509.parse(table.concat(reply.chain(issued),
                                                           "\n")))
       assert(engine.x509.verify(chain, { time = engine.system.now(),
                                          usage = "code_signing" }))
