@@ -88,11 +88,11 @@ static char *put_text(char *at, const char *text) {
 
 static void push_block(lua_State *L, const char *label, Slice der,
                        Slice newline, const char *last) {
-  enum { LINE = 48 };
+  const size_t LINE = 48, WIDTH = 64; /* bytes and characters of a line */
   size_t lines = der.size / LINE + 2;
   Room room;
   char *text = engine_room(
-    L, &room, lines * (LINE / 3 * 4 + newline.size) + 2 * strlen(label) + 64);
+    L, &room, lines * (WIDTH + newline.size) + 2 * strlen(label) + 64);
   char *at = put_text(put_text(put_text(text, "-----BEGIN "), label), "-----");
   for (size_t done = 0; done < der.size; done += LINE) {
     size_t left = der.size - done;

@@ -23,7 +23,8 @@ describe("reply", function()
     local body = cjson.decode(answer.body).signedCertificateDetachedSct
     assert.equal("", body.signedCertificateTimestamp)
     assert.equal(2, #body.chain.certificates)
-    answer = reply.certificate_v2({ leaf = "LEAF", above = {}, sct = '{"id":1}' })
+    answer = reply.certificate_v2({ leaf = "LEAF", above = {},
+                                    sct = '{"id":1}' })
     body = cjson.decode(answer.body).signedCertificateDetachedSct
     assert.equal("eyJpZCI6MX0=", body.signedCertificateTimestamp)
   end)

@@ -114,11 +114,12 @@ local function standing(policy, env)
     issuer, refused = text_of(policy, "issuer_name", policy.issuer_name, env)
   end
   if not issuer then return nil, refused end
-  local subject, why = env.claims.sub, nil
+  local subject = env.claims.sub
   if type(subject) ~= "string" or subject == "" then
     subject = claimvalue.find(env.claims, "sub")
   end
   if subject ~= nil then
+    local why
     subject, why = claimvalue.text(subject)
     why = why or unfit(subject)
     if why then

@@ -27,9 +27,8 @@ local function named(name, ...)
   for i in ipairs(families[name] and families[name][3] or {}) do
     id = id .. " " .. tostring(values[i])
   end
-  local add, other = known[id], nil
-  if add then return add end
-  add, other = series.of({ name, values })
+  if known[id] then return known[id] end
+  local add, other = series.of({ name, values })
   if not other then known[id] = add end
   return add
 end

@@ -221,7 +221,9 @@ local function report(world)
   for _, configuration in ipairs(wanted()) do
     for _, way in ipairs(ways(configuration, {})) do
       local best, each = world.best[way.name], {}
-      for i, ratio in ipairs(best.rounds) do each[i] = ("%.2f"):format(ratio) end
+      for i, ratio in ipairs(best.rounds) do
+        each[i] = ("%.2f"):format(ratio)
+      end
       print(("%-22s %8.4f %8.4f %6.2f %8.0f %7.2f %7.2f %7.1f %8.1f  %s")
         :format(way.name, best.cpu_ms_per_cert, best.floor_ms, best.ratio,
                 best.certs_per_s, best.p50_ms, best.p99_ms, best.rss_mib,
