@@ -29,8 +29,8 @@ local function decide(fields, claims)
 end
 
 local function said(grant, name)
-  for _, extension in ipairs(grant.extensions) do
-    if extension.name == name then return extension.text end
+  for i, extension in ipairs(grant.extensions) do
+    if extension.name == name then return grant.texts[i] end
   end
 end
 

@@ -94,7 +94,8 @@ function M.policy(merged, report)
   policy.challenge = merged.challenge or default_challenge(merged.san)
   policy.reads_email = reads_email(policy)
   policy.named = slot_of(policy.san.node, policy.set)
-  policy.proven = slot_of(policy.challenge[1], {}) -- by its token alone
+  local first = policy.challenge[1] -- nil after a mistake
+  policy.proven = first and slot_of(first, {}) -- by its token alone
   return policy
 end
 
