@@ -187,7 +187,7 @@ static void finish(Pool *pool, Job *job, double began, double work) {
     pool->silent = pool->unproved = false;
   }
   if (good) learn(pool, now - began, work);
-  if (rebound(pool)) bind_all(pool, pool->bound);
+  if (!pool->stop && rebound(pool)) bind_all(pool, pool->bound);
   /* With more to do, the loop hears of several at once. */
   bool tell = !pool->told &&
     (STAILQ_EMPTY(&pool->to_do) || now - pool->done_at >= batch(pool));
@@ -485,9 +485,9 @@ void signer_stop(Token *token) {
   if (pool == NULL) return;
   token->pool = NULL;
   pool_forget(pool);
-  affinity_bind(pool->loop, false);
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;
+  affinity_bind(pool->loop, false);
   pthread_mutex_unlock(&pool->lock);
   for (unsigned i = 0; i < pool->count; i++) sem_post(&pool->signers[i].call);
   struct timespec until;
