@@ -367,6 +367,21 @@ describe("ctclient", function()
       why = select(2, submit_inside(log))
       assert.matches("no answer in time", why.log.error)
     end)
+
+    it("gives both questions of an attempt one time", function()
+      local function late(answer)
+        return function()
+          server.sleep(0.15)
+          return answer
+        end
+      end
+      replies = { late(inside.refusal(404, "unknown chain")), late(logged()) }
+      local log = client({ dialog = directory .. "/inside" })
+      log.attempt, log.budget = 0.2, 0.2
+      local _, why = submit_inside(log)
+      assert.matches("no answer in time", why.log.error)
+      assert.equal(2, #questions)
+    end)
   end)
 
   describe("is ready", function()

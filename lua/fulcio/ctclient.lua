@@ -76,10 +76,12 @@ end
 
 -- One attempt in a dialog with our own log, which may not know the chain.
 local function converse(log, asked, seconds)
+  local clock = engine.system.monotonic
+  local ends = clock() + math.min(log.attempt, seconds)
   local answer, text, message
   for _, chain in ipairs({ asked.chain.name, asked.chain.ders }) do
     text, message = log.dialog:ask(inside.question(asked.kind, chain,
-      asked.der), math.min(log.attempt, seconds))
+      asked.der), math.max(ends - clock(), 0.001))
     answer = text and inside.read_answer(text)
     if text and not answer then message = "the log failed" end
     if not answer or answer.status ~= 404 then break end
