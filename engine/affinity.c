@@ -15,8 +15,8 @@ static struct {
 static void look(int seat) {
   int count, number = 0, wanted;
   processors.known = true;
-  CPU_ZERO(&processors.own);
-  if (seat < 0 || sched_getaffinity(0, sizeof(cpu_set_t), &processors.all) != 0)
+  if (seat == 0 ||
+      sched_getaffinity(0, sizeof(cpu_set_t), &processors.all) != 0)
     return;
   count = CPU_COUNT(&processors.all);
   if (count < 2) return;
@@ -33,7 +33,7 @@ bool affinity_may_bind(void) {
 }
 
 void affinity_bind(pthread_t thread, bool bind) {
-  if (!affinity_may_bind()) return;
+  if (!processors.several) return;
   /* What the kernel refuses costs time and nothing else. */
   pthread_setaffinity_np(thread, sizeof(cpu_set_t),
                          bind ? &processors.own : &processors.all);

@@ -57,7 +57,7 @@ bool scan_fail_at_member(Scan *s, const char *code, const char *message) {
   return false;
 }
 
-static void skip_space(Scan *s) {
+void scan_space(Scan *s) {
   while (s->at < s->end &&
          (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
     s->at++;
@@ -86,7 +86,7 @@ static bool scan_name(Scan *s) {
   if (escaped) member = scan_unescape(s, start);
   add_member(s, member);
   lua_pushlstring(s->L, member.name, member.size);
-  skip_space(s);
+  scan_space(s);
   if (s->at >= s->end || *s->at != ':')
     return scan_fail_here(s, "after object key");
   s->at++;
@@ -184,7 +184,7 @@ static bool number_value(Scan *s) {
 
 /* A scalar, or the beginning of an object or array. */
 static bool scan_value(Scan *s) {
-  skip_space(s);
+  scan_space(s);
   if (s->at >= s->end) return scan_fail_here(s, "");
   switch (*s->at) {
     case '"': return string_value(s);
@@ -211,7 +211,7 @@ static bool scan_value(Scan *s) {
 ** end. */
 static bool scan_next(Scan *s) {
   Frame *frame = &s->frames[s->depth - 1];
-  skip_space(s);
+  scan_space(s);
   unsigned char c = s->at < s->end ? *s->at : '\0';
   if (c == (frame->is_object ? '}' : ']')) return scan_close(s);
   if (!frame->fresh) {
@@ -221,7 +221,7 @@ static bool scan_next(Scan *s) {
                                              : "after array element");
     s->at++;
     frame->element++;
-    skip_space(s);
+    scan_space(s);
   }
   frame->fresh = false;
   if (frame->is_object && !scan_name(s)) return false;
@@ -232,7 +232,7 @@ static bool scan_text(Scan *s) {
   if (!scan_value(s)) return false;
   while (s->depth > 0)
     if (!scan_next(s)) return false;
-  skip_space(s);
+  scan_space(s);
   return s->at == s->end || scan_fail_here(s, "after top-level value");
 }
 

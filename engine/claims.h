@@ -37,7 +37,9 @@ typedef struct Scan {
 /* Every function that returns bool has, when it returns false, pushed nil,
 ** message, code. */
 
-/* claims.c. `code`, and a message that begins with the member's path. */
+/* claims.c. Moves past blanks. */
+void scan_space(Scan *s);
+/* `code`, and a message that begins with the member's path. */
 bool scan_fail_at_member(Scan *s, const char *code, const char *message);
 
 /* scalar.c. Go's words for the byte that is not expected `where`. */

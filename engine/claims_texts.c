@@ -16,7 +16,7 @@ typedef struct Search {
 } Search;
 
 static int next_byte(Scan *s) {
-  while (s->at < s->end && memchr(" \n\t\r", *s->at, 4) != NULL) s->at++;
+  scan_space(s);
   return s->at < s->end ? *s->at : -1;
 }
 

@@ -75,23 +75,24 @@ static bool set_part(lua_State *L, const char *name, Slice text) {
   return good;
 }
 
+static const unsigned char *find_dot(const unsigned char *at,
+                                     const unsigned char *end) {
+  return memchr(at, '.', (size_t)(end - at));
+}
+
 /* jws.parse(token) --> parts | nil, message, "bad_token" */
 static int jws_parse(lua_State *L) {
   static const char *const names[] = {"header", "payload", "signature"};
   static const char *const code = "bad_token";
   Slice token = engine_slice(L, 1), part = token;
-  const unsigned char *end = token.data + token.size, *ends[4];
-  size_t parts = 0;
+  const unsigned char *end = token.data + token.size;
   if (token.size > TOKEN_MAX)
     return engine_fail(L, code, "token is longer than %d bytes", TOKEN_MAX);
-  for (const unsigned char *at = token.data; parts < 4;
-       at = ends[parts++] + 1) {
-    ends[parts] = memchr(at, '.', (size_t)(end - at));
-    if (ends[parts] != NULL) continue;
-    ends[parts++] = end;
-    break;
-  }
-  if (parts != 3) return engine_fail(L, code, "token must have 3 parts");
+  const unsigned char *first = find_dot(token.data, end);
+  const unsigned char *second = first == NULL ? NULL : find_dot(first + 1, end);
+  if (second == NULL || find_dot(second + 1, end) != NULL)
+    return engine_fail(L, code, "token must have 3 parts");
+  const unsigned char *const ends[] = {first, second, end};
   lua_createtable(L, 0, 4);
   for (int i = 0; i < 3; i++) {
     const unsigned char *dot = ends[i];

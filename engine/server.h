@@ -343,9 +343,9 @@ void http2_open(void);
 void shared_open(void);
 /* Frees a seat: nobody is there, and has no connections. */
 void shared_clear(int place);
-/* This process's seat among all. */
+/* This process's seat among all, from 1. */
 void shared_sit(int place);
-/* The same again; -1: it has none, not being one of several. */
+/* The same again; 0: it is no worker's process, nor the log's. */
 int shared_seat(void);
 /* It can do now what processes of its role (from 1) do. */
 void shared_ready(int role);

@@ -38,7 +38,6 @@ typedef struct Shared {
 static Shared *shared;
 static int text_fd = -1;
 static int seat;
-static bool seated;
 static char cache_key; /* registry: table of key --> index */
 
 void shared_open(void) {
@@ -58,11 +57,10 @@ void shared_clear(int place) {
 
 void shared_sit(int place) {
   seat = place;
-  seated = true;
 }
 
 int shared_seat(void) {
-  return seated ? seat : -1;
+  return seat;
 }
 
 void shared_ready(int role) {

@@ -37,7 +37,7 @@ describe("metrics", function()
   end)
 
   it("counts a value on a bucket's bound in that bucket", function()
-    metrics.observe("fulcio_stage_seconds", 0.001, "proof")
+    metrics.series("fulcio_stage_seconds", "proof")(0.001)
     has('fulcio_stage_seconds_bucket{stage="proof",le="0.0005"} 0')
     has('fulcio_stage_seconds_bucket{stage="proof",le="0.001"} 1')
   end)

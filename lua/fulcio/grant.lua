@@ -89,15 +89,14 @@ end
 local function name_of(policy, env)
   local kind, node = policy.san.type, policy.san.node
   local text, problem = quick(policy.named, env.claims), nil
-  local fit = text ~= nil
-  if not fit then text, problem = claimtext.fill(node, env) end
+  if not text then text, problem = claimtext.fill(node, env) end
   if problem then return refuse(policy, "san", problem) end
   if not text or text == "" then
     return invalid(policy, "san", node, env, "leaves an empty san")
   end
   local name, why, encoding = san.name(kind, text)
   if name then
-    why = not fit and unfit(text)
+    why = unfit(text)
     if why then return invalid(policy, "san", node, env, why) end
     return name
   end
@@ -114,10 +113,7 @@ local function standing(policy, env)
     issuer, refused = text_of(policy, "issuer_name", policy.issuer_name, env)
   end
   if not issuer then return nil, refused end
-  local subject = env.claims.sub
-  if type(subject) ~= "string" or subject == "" then
-    subject = claimvalue.find(env.claims, "sub")
-  end
+  local subject = claimvalue.find(env.claims, "sub")
   if subject ~= nil then
     local why
     subject, why = claimvalue.text(subject)
@@ -130,7 +126,7 @@ local function standing(policy, env)
   return { issuer = issuer, issuer_v2 = issuer, subject = subject }
 end
 
--- The extensions, which are the same for every token, and their texts.
+-- The extensions, whose tables are the policy's, and this token's texts.
 local function extensions_of(policy, env)
   local standard, refused = standing(policy, env)
   if not standard then return nil, refused end

@@ -17,8 +17,8 @@ local methods = { GET = "get", POST = "post", HEAD = "head",
 
 local gauges = {}
 
--- What adds to series, made once for each: `count` and `observe` by name and
--- labels, a certificate by its issuer, an answer by status and method, a call
+-- What adds to series, made once for each: one by its name and labels, a
+-- certificate by its issuer, an answer by status and method, a call
 -- by its path and code.
 local known, issued, answered, calls = {}, {}, {}, {}
 
@@ -50,13 +50,8 @@ function M.count(name, ...)
   named(name, ...)()
 end
 
---- Puts seconds into a histogram.
-function M.observe(name, seconds, ...)
-  named(name, ...)(seconds)
-end
-
---- A function that does the same for one series of a counter (by how much,
---- default 1) or of a histogram.
+--- A function that adds to one series of a counter (how much, default 1), or
+--- puts a value into one of a histogram.
 function M.series(name, a, b)
   local add, of
   return function(value)

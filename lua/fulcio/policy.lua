@@ -64,12 +64,8 @@ function Set:match(iss)
 end
 
 local function for_audience(policy, aud)
-  local audiences = policy.audiences
-  for i = 1, #audiences do
-    if aud == audiences[i] then return true end
-  end
-  for _, one in ipairs(type(aud) == "table" and aud or {}) do
-    for _, wanted in ipairs(audiences) do
+  for _, one in ipairs(type(aud) == "table" and aud or { aud }) do
+    for _, wanted in ipairs(policy.audiences) do
       if one == wanted then return true end
     end
   end

@@ -54,9 +54,8 @@ end
 --- A draft of what a grant says for a key, issued now by `issuer` (an
 --- engine x509), and its profile; nil and a refusal when it cannot be
 --- written.
-function M.fill(grant, key, issuer, now, signer)
-  local profile = M.profile(grant.template, key, issuer, now, grant, nil,
-                            signer)
+function M.fill(grant, key, issuer, now)
+  local profile = M.profile(grant.template, key, issuer, now, grant)
   local draft, message, code = engine.draft.new(profile)
   if draft then return draft, profile end
   if code == "not_ascii" then
