@@ -4,9 +4,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#define TICK 50 /* instructions between two looks at the clock */
+#define TICK 10 /* instructions between two looks at the clock */
 
 /* One instruction on a string costs up to 20 ns a byte (a comparison of
 ** NULs), one on a table a scan of it: no single block may be large. */
@@ -16,6 +15,7 @@
 /* Time a script may take, for each instruction it may use. */
 #define NANOSECONDS 25
 #define NANOSECONDS_LEAST 20000000
+#define NANOSECONDS_TICK 5000000
 
 static char sandbox_key; /* of the inner state's registry */
 
@@ -120,21 +120,6 @@ Sandbox *limits_sandbox(lua_State *L) {
   return sandbox;
 }
 
-static int64_t nanoseconds(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* The wall clock is cheap to read, the processor's clock is fair on a busy
-** machine. */
-static bool is_late(Sandbox *sandbox) {
-  int64_t now = nanoseconds(CLOCK_MONOTONIC);
-  if (now - sandbox->started < sandbox->time_limit) return false;
-  return nanoseconds(CLOCK_THREAD_CPUTIME_ID) - sandbox->cpu_started >=
-    sandbox->time_limit;
-}
-
 void limits_explain(Sandbox *sandbox, lua_State *thread, const char *reason) {
   lua_Debug at;
   for (int level = 0; lua_getstack(thread, level, &at); level++) {
@@ -152,7 +137,7 @@ static void on_count(lua_State *thread, lua_Debug *debug) {
   (void)debug;
   Sandbox *sandbox = limits_sandbox(thread);
   sandbox->left -= TICK;
-  if (sandbox->left > 0 && !is_late(sandbox)) return;
+  if (sandbox->left > 0 && !meter_is_over(&sandbox->meter)) return;
   if (!sandbox->stopped) limits_explain(sandbox, thread, "took too long");
   sandbox->stopped = true;
   stop(thread);
@@ -169,9 +154,8 @@ void limits_begin(Sandbox *sandbox) {
   int64_t time = sandbox->instructions * NANOSECONDS;
   sandbox->exhausted = sandbox->stopped = false;
   sandbox->left = sandbox->instructions;
-  sandbox->time_limit = time < NANOSECONDS_LEAST ? NANOSECONDS_LEAST : time;
-  sandbox->started = nanoseconds(CLOCK_MONOTONIC);
-  sandbox->cpu_started = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  if (time < NANOSECONDS_LEAST) time = NANOSECONDS_LEAST;
+  meter_start(&sandbox->meter, time, NANOSECONDS_TICK);
 }
 
 int limits_resume(lua_State *thread, lua_State *from, int arguments) {

@@ -2,10 +2,10 @@
 ** patterns can run for seconds, and no hook stops them. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine.h"
+#include "meter.h"
 
 #include <pcre2.h>
 #include <string.h>
-#include <time.h>
 
 #define PATTERN_TYPE "fulcio.pattern"
 #define PATTERN_MAX 4096
@@ -15,6 +15,7 @@
 #define HEAP_LIMIT_KIB 8192
 #define LOOK_EVERY 64 /* steps of an expression between looks at the clock */
 #define NANOSECONDS 10000000
+#define NANOSECONDS_LOOK 2000000
 
 typedef struct Pattern {
   pcre2_code *code;
@@ -22,7 +23,7 @@ typedef struct Pattern {
   pcre2_match_context *limits;
   bool is_claim; /* a glob that some subjects never match */
   int steps;
-  int64_t last; /* when an expression gives up, on the processor's clock */
+  Meter meter; /* started by the first look */
 } Pattern;
 
 static int pattern_collect(lua_State *L) {
@@ -34,20 +35,14 @@ static int pattern_collect(lua_State *L) {
   return 0;
 }
 
-static int64_t processor_time(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Steps are counted by PCRE2, but one may look at the whole subject. */
 static int look_at_clock(pcre2_callout_block *block, void *user) {
   Pattern *pattern = user;
   (void)block;
   if (++pattern->steps % LOOK_EVERY != 0) return 0;
-  int64_t now = processor_time();
-  if (pattern->steps == LOOK_EVERY) pattern->last = now + NANOSECONDS;
-  return now > pattern->last ? PCRE2_ERROR_MATCHLIMIT : 0;
+  if (pattern->steps == LOOK_EVERY)
+    meter_start(&pattern->meter, NANOSECONDS, NANOSECONDS_LOOK);
+  return meter_is_over(&pattern->meter) ? PCRE2_ERROR_MATCHLIMIT : 0;
 }
 
 /* Compiles into a new userdata, on the top of the stack. 0, or PCRE2's

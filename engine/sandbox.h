@@ -4,6 +4,7 @@
 #define FULCIO_SANDBOX_H
 
 #include "engine.h"
+#include "meter.h"
 
 /* Plain data on its way between two states, so that an error in one never
 ** jumps over the other. The bytes are malloc'ed. */
@@ -37,7 +38,7 @@ typedef struct Sandbox {
   size_t used, limit;
   bool exhausted; /* memory was refused: whatever runs must end */
   lua_Integer instructions, left;
-  int64_t started, cpu_started, time_limit;
+  Meter meter;
   bool stopped;
   lua_Integer functions; /* kept so far */
   Plain plain;           /* arguments, then results */

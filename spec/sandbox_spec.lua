@@ -414,6 +414,22 @@ describe("sandbox", function()
       assert.equal("too_long", (select(3, small:call(run, 20000))))
     end)
 
+    it("take no stall of the machine for what a script takes", function()
+      -- One instruction that costs more than the whole script may.
+      local size, find, used = 100, nil, 0
+      while used < 0.04 do
+        size = size + size // 8
+        find = ("string.find(string.rep('a', %d), '.-.-.-b')"):format(size)
+        local run, start = assert(load("return " .. find)), os.clock()
+        run()
+        used = os.clock() - start
+      end
+      box = new({ prelude = "return { stall = function() "
+        .. find .. " end }" })
+      returns("alive", "stall() for _ = 1, 999 do end return 'alive'")
+      fails("too_long", "x.lua:1: took too long", "while true do stall() end")
+    end)
+
     it("end memory that scripts hold on to, not what they let go", function()
       for _ = 1, 50 do
         returns(true, [[for _ = 1, 1000 do local t = { "x", {}, {}, {} }
