@@ -120,7 +120,7 @@ typedef struct Token {
   unsigned idle_count, session_count;
   unsigned long signatures;
   CK_RV ill;         /* no signature since is good, though the token is there */
-  struct Pool *pool; /* signer.c; NULL: no threads */
+  struct Pool *pool; /* pool.c; NULL: no threads */
 } Token;
 double token_clock(void);
 /* The first connection; later ones happen by themselves. */
@@ -217,19 +217,19 @@ bool affinity_may_bind(void);
 ** when this was first asked for. */
 void affinity_bind(pthread_t thread, bool bind);
 
-/* signer.c: threads that sign while the loop goes on. A probe is let through
-** to an HSM that has not answered others. */
-int signer_start(lua_State *L, Signing *signing, bool probe);
+/* pool.c: signatures that are made while the loop goes on. A probe is let
+** through to an HSM that has not answered others. */
+int pool_sign(lua_State *L, Signing *signing, bool probe);
 /* Starts the threads, whose first connects; false: there can be none. */
-bool signer_ready(Token *token);
+bool pool_ready(Token *token);
 /* Whether no signature has come for longer than one may wait. */
-bool signer_stuck(Token *token);
+bool pool_stuck(Token *token);
 /* Seconds for which signatures wait and none has come, also since one was
 ** given up; 0: none waits. */
-double signer_still(Token *token);
+double pool_still(Token *token);
 /* Seconds since the last one, while none waits. */
-double signer_idle(Token *token);
-void signer_stop(Token *token);
+double pool_idle(Token *token);
+void pool_stop(Token *token);
 
 /* pkcs11.c */
 #define TOKEN_TYPE "fulcio.token"

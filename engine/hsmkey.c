@@ -168,7 +168,7 @@ static HsmKey *owned(lua_State *L, const Pkey *pkey) {
 static int start(lua_State *L, HsmKey *key, Signing *signing, bool probe) {
   if (signing == NULL) return luaL_error(L, "not enough memory");
   if (loop_owns != NULL && loop_owns(L) && !token_is_shut(key->token))
-    return signer_start(L, signing, probe);
+    return pool_sign(L, signing, probe);
   signing_run(signing);
   int results = signing_push(L, signing);
   signing_free(signing);

@@ -165,7 +165,7 @@ static int pkcs11_open(lua_State *L) {
   read_options(L, *owner);
   Token *token = *owner;
   if (token->lazy) {
-    if (signer_ready(token)) return 1;
+    if (pool_ready(token)) return 1;
     return engine_fail(L, "hsm_busy", "no signer thread could be started");
   }
   CK_RV rv = token_connect(token);
@@ -177,7 +177,7 @@ static int pkcs11_open(lua_State *L) {
 static int token_close(lua_State *L) {
   Token **token = luaL_checkudata(L, 1, TOKEN_TYPE);
   if (*token == NULL) return 0;
-  signer_stop(*token);
+  pool_stop(*token);
   token_shut(*token);
   token_release(*token);
   *token = NULL;
@@ -193,7 +193,7 @@ static int token_ready(lua_State *L) {
   pthread_mutex_unlock(&token->lock);
   if (!up) return token_fail(L, token, "waiting for the HSM", why);
   if (ill != CKR_OK) return token_fail(L, token, "signing", ill);
-  if (signer_stuck(token))
+  if (pool_stuck(token))
     return token_fail(L, token, "waiting for a signature", CKR_OURS_STUCK);
   lua_pushboolean(L, 1);
   return 1;
@@ -202,9 +202,9 @@ static int token_ready(lua_State *L) {
 /* token:still() --> seconds, seconds, seconds */
 static int token_still(lua_State *L) {
   Token *token = token_check(L, 1);
-  lua_pushnumber(L, signer_still(token));
+  lua_pushnumber(L, pool_still(token));
   lua_pushnumber(L, token_connecting(token));
-  lua_pushnumber(L, signer_idle(token));
+  lua_pushnumber(L, pool_idle(token));
   return 3;
 }
 

@@ -1,19 +1,11 @@
 /* Signer threads: a token's signatures are made beside the event loop, as
 ** many at once as it has sessions. */
-#include "hsm.h"
+#include "pool.h"
 
-#include <errno.h>
-#include <event2/event.h>
-#include <semaphore.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Longer than this a request does not wait for the HSM. */
-#define ANSWER_SECONDS 5
 #define STOP_SECONDS 3
 /* So long a signature may wait for who is awake. To wake a thread, and then
 ** the loop, costs as much as a fast HSM's signature. */
@@ -22,65 +14,9 @@
 ** is one of as many as there are processors, one signer then works at a time,
 ** on the loop's processor. */
 #define COMPUTED_SECONDS 0.020
-/* How often the loop looks after signatures that are under way. */
-#define LOOK_SECONDS 0.01
 
 /* Of so many in a row one is computed, or the module waits for a device. */
-enum { THREADS_MAX = 64, JOBS_MAX = 1024, WAITED_MAX = 64 };
-/* So many times as long as a signature takes it may take now and then. */
-#define SLOW 4
-
-typedef struct Job {
-  Signing *signing;
-  lua_State *L;          /* loop's side only; NULL: nobody waits any more */
-  bool begun, abandoned; /* the pool's lock; the latter is the same */
-  double since;
-  TAILQ_ENTRY(Job) waits; /* loop's side only */
-  STAILQ_ENTRY(Job) next; /* to do, or done */
-} Job;
-STAILQ_HEAD(Jobs, Job);
-
-typedef struct Signer {
-  struct Pool *pool;
-  pthread_t thread;
-  sem_t call;
-  bool rests;
-  struct Signer *below; /* in the pile of those that rest */
-} Signer;
-
-typedef struct Pool {
-  Token *token;
-  /* The loop's side only. */
-  struct Pool *others;
-  struct event *event, *look;
-  TAILQ_HEAD(Waiting, Job) waiting; /* the oldest first */
-  bool fresh;                       /* jobs came in this turn of the loop */
-  int fd;                           /* eventfd: something is done */
-  pthread_mutex_t lock;             /* what follows */
-  struct Jobs to_do, done;
-  unsigned queued; /* of to_do */
-  unsigned jobs;   /* that are not done, nor abandoned */
-  bool silent;     /* one was abandoned, and the HSM has done none since */
-  bool unproved;   /* it has done none yet, and is to be probed first */
-  double done_at;  /* the first of `done` was */
-  bool told;       /* the loop knows of `done` */
-  double seconds;  /* that one takes, about */
-  double work;     /* the processor's seconds of it */
-  unsigned waited; /* jobs since one was for the most part work */
-  bool may_bind;   /* all threads to one processor */
-  bool bound;
-  double moved_at; /* a job was done, or the first came */
-  Signer *resting; /* who worked last is called first: it is warm */
-  unsigned resting_count;
-  bool stop;
-  pthread_t loop;
-  Signer signers[THREADS_MAX];
-  unsigned count;
-} Pool;
-
-static Pool *pools; /* the loop's side only */
-
-/* threads -------------------------------------------------------------- */
+enum { WAITED_MAX = 64 };
 
 /* With the lock held, which is let go meanwhile: until it is called, or
 ** `due`; 0: no such time. */
@@ -219,8 +155,6 @@ static void *signer(void *context) {
   }
 }
 
-/* the loop's side ------------------------------------------------------ */
-
 /* With the lock held: whether the signers that are awake will do. */
 static bool enough(const Pool *pool) {
   unsigned awake = pool->count - pool->resting_count;
@@ -228,8 +162,7 @@ static bool enough(const Pool *pool) {
   return pool->bound || pool->queued * cost(pool) <= awake * batch(pool);
 }
 
-/* Calls as many signers as are worth it, and in a hurry at least one. */
-static void call_signers(Pool *pool, bool hurry) {
+void signers_call(Pool *pool, bool hurry) {
   Signer *called = NULL;
   pthread_mutex_lock(&pool->lock);
   while (pool->resting != NULL && pool->queued > 0) {
@@ -250,92 +183,15 @@ static void call_signers(Pool *pool, bool hurry) {
   }
 }
 
-static void signers_turn(void) {
-  for (Pool *pool = pools; pool != NULL; pool = pool->others) {
-    if (pool->fresh) call_signers(pool, false);
-    pool->fresh = false;
-  }
+bool signers_are_slow(const Pool *pool) {
+  return cost(pool) > batch(pool);
 }
 
-static void job_free(Job *job) {
-  signing_free(job->signing);
-  free(job);
-}
-
-/* Who is resumed may close the token: the pool is not touched after. */
-static void deliver(Pool *pool) {
-  struct Jobs done = STAILQ_HEAD_INITIALIZER(done);
-  Job *job;
-  pthread_mutex_lock(&pool->lock);
-  STAILQ_CONCAT(&done, &pool->done);
-  pool->told = false;
-  pthread_mutex_unlock(&pool->lock);
-  for (job = STAILQ_FIRST(&done); job != NULL; job = STAILQ_NEXT(job, next))
-    if (job->L != NULL) TAILQ_REMOVE(&pool->waiting, job, waits);
-  while ((job = STAILQ_FIRST(&done)) != NULL) {
-    STAILQ_REMOVE_HEAD(&done, next);
-    lua_State *L = job->L;
-    int results = L == NULL ? 0 : signing_push(L, job->signing);
-    job_free(job);
-    if (L != NULL) loop_resume(L, results);
-  }
-}
-
-static void on_done(evutil_socket_t fd, short what, void *context) {
-  (void)fd;
-  (void)what;
-  deliver(context);
-}
-
-static void look_again(Pool *pool, double seconds) {
-  struct timeval span = {0, (suseconds_t)(seconds * 1e6)};
-  if (!TAILQ_EMPTY(&pool->waiting) && !evtimer_pending(pool->look, NULL))
-    evtimer_add(pool->look, &span);
-}
-
-/* The oldest of those that wait, unless it may still wait. */
-static Job *late(Pool *pool) {
-  Job *job = TAILQ_FIRST(&pool->waiting);
-  if (job == NULL || token_clock() - job->since < ANSWER_SECONDS) return NULL;
-  TAILQ_REMOVE(&pool->waiting, job, waits);
-  return job;
-}
-
-static void abandon(Pool *pool, Job *job) {
-  pthread_mutex_lock(&pool->lock);
-  job->abandoned = true;
-  pool->jobs--;
-  pool->silent = true;
-  pthread_mutex_unlock(&pool->lock);
-}
-
-/* A thread may hang with jobs behind it that nobody was called for, or with
-** jobs before it that nobody was told of. */
-static void on_look(evutil_socket_t fd, short what, void *context) {
-  Pool *pool = context;
-  (void)fd;
-  (void)what;
-  Job *job = late(pool);
-  look_again(pool, job == NULL ? LOOK_SECONDS : 0);
-  if (job == NULL) {
-    pthread_mutex_lock(&pool->lock);
-    bool moves = token_clock() - pool->moved_at < LOOK_SECONDS;
-    pthread_mutex_unlock(&pool->lock);
-    call_signers(pool, !moves);
-    deliver(pool);
-    return;
-  }
-  lua_State *L = job->L;
-  job->L = NULL;
-  abandon(pool, job);
-  int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
-                            ANSWER_SECONDS);
-  loop_resume(L, results);
-}
-
-static bool pool_threads(Pool *pool) {
+bool signers_begin(Pool *pool) {
   sigset_t all, before;
   unsigned wanted = pool->token->sessions_max;
+  pool->may_bind = affinity_may_bind();
+  pool->waited = WAITED_MAX; /* taken for a device's until it is known */
   if (wanted > THREADS_MAX) wanted = THREADS_MAX;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -350,160 +206,19 @@ static bool pool_threads(Pool *pool) {
   return pool->count > 0;
 }
 
-static Pool *pool_make(Token *token) {
-  Pool *pool = calloc(1, sizeof *pool);
-  if (pool == NULL) return NULL;
-  pool->token = token;
-  pool->loop = pthread_self();
-  pool->may_bind = affinity_may_bind();
-  pool->waited = WAITED_MAX;
-  pool->unproved = token->prove;
-  TAILQ_INIT(&pool->waiting);
-  STAILQ_INIT(&pool->to_do);
-  STAILQ_INIT(&pool->done);
-  pthread_mutex_init(&pool->lock, NULL);
-  pool->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  /* By its edge: the counter needs not be read. */
-  pool->event = event_new(loop_base(), pool->fd, EV_READ | EV_PERSIST | EV_ET,
-                          on_done, pool);
-  event_add(pool->event, NULL);
-  pool->look = evtimer_new(loop_base(), on_look, pool);
-  pool->others = pools;
-  pools = pool;
-  loop_on_turn(signers_turn);
-  token->pool = pool;
-  if (pool_threads(pool)) return pool;
-  signer_stop(token);
-  return NULL;
-}
-
-bool signer_ready(Token *token) {
-  return token->pool != NULL || loop_base == NULL || pool_make(token) != NULL;
-}
-
-/* With the lock held: seconds for which nothing has come of what was asked
-** for; 0: nothing was. */
-static double still(const Pool *pool) {
-  bool asked = pool->jobs > 0 || pool->silent;
-  return asked ? token_clock() - pool->moved_at : 0;
-}
-
-/* With the lock held: whether to wait any longer makes no sense. Even a slow
-** HSM has done something meanwhile. */
-static bool stuck(const Pool *pool) {
-  double patience = pool->token->wait;
-  if (patience < SLOW * pool->seconds) patience = SLOW * pool->seconds;
-  return pool->silent || pool->unproved || still(pool) > patience;
-}
-
-bool signer_stuck(Token *token) {
-  Pool *pool = token->pool;
-  if (pool == NULL) return false;
-  pthread_mutex_lock(&pool->lock);
-  bool is = stuck(pool);
-  pthread_mutex_unlock(&pool->lock);
-  return is;
-}
-
-double signer_still(Token *token) {
-  Pool *pool = token->pool;
-  if (pool == NULL) return 0;
-  pthread_mutex_lock(&pool->lock);
-  double seconds = still(pool);
-  pthread_mutex_unlock(&pool->lock);
-  return seconds;
-}
-
-double signer_idle(Token *token) {
-  Pool *pool = token->pool;
-  if (pool == NULL) return 0;
-  pthread_mutex_lock(&pool->lock);
-  double seconds = pool->jobs > 0 ? 0 : token_clock() - pool->moved_at;
-  pthread_mutex_unlock(&pool->lock);
-  return seconds;
-}
-
-/* Whether the jobs before it leave one a chance to be done in time, or it is
-** there to find out; then it is counted. */
-static bool admit(Pool *pool, bool probe) {
-  pthread_mutex_lock(&pool->lock);
-  double wait = pool->seconds * pool->jobs / pool->count;
-  bool good = pool->jobs < JOBS_MAX &&
-    (probe || (wait <= pool->token->wait && !stuck(pool)));
-  if (good && pool->jobs++ == 0 && !pool->silent)
-    pool->moved_at = token_clock();
-  pthread_mutex_unlock(&pool->lock);
-  return good;
-}
-
-static int refuse(lua_State *L, Signing *signing, const char *why) {
-  signing_free(signing);
-  return engine_fail(L, "hsm_busy", "%s", why);
-}
-
-/* Fast HSMs are called at the end of the turn, for all of its jobs. */
-static void queue(Pool *pool, Job *job) {
-  TAILQ_INSERT_TAIL(&pool->waiting, job, waits);
-  look_again(pool, LOOK_SECONDS);
-  pthread_mutex_lock(&pool->lock);
-  STAILQ_INSERT_TAIL(&pool->to_do, job, next);
-  pool->queued++;
-  bool slow = cost(pool) > batch(pool);
-  pthread_mutex_unlock(&pool->lock);
-  if (slow)
-    call_signers(pool, false);
-  else
-    pool->fresh = true;
-}
-
-int signer_start(lua_State *L, Signing *signing, bool probe) {
-  Token *token = signing->key->token;
-  if (!signer_ready(token))
-    return refuse(L, signing, "no signer thread could be started");
-  Pool *pool = token->pool;
-  if (!admit(pool, probe))
-    return refuse(L, signing, "more signatures wait for the HSM than it makes");
-  Job *job = calloc(1, sizeof *job);
-  if (job == NULL) return luaL_error(L, "not enough memory");
-  job->signing = signing;
-  job->L = L;
-  job->since = token_clock();
-  queue(pool, job);
-  return loop_suspend(L);
-}
-
-static void pool_forget(Pool *pool) {
-  Pool **link = &pools;
-  while (*link != pool) link = &(*link)->others;
-  *link = pool->others;
-  event_free(pool->event);
-  event_free(pool->look);
-}
-
-void signer_stop(Token *token) {
-  Pool *pool = token->pool;
-  if (pool == NULL) return;
-  token->pool = NULL;
-  pool_forget(pool);
+bool signers_end(Pool *pool) {
+  struct timespec until;
   pthread_mutex_lock(&pool->lock);
   pool->stop = true;
   affinity_bind(pool->loop, false);
   pthread_mutex_unlock(&pool->lock);
   for (unsigned i = 0; i < pool->count; i++) sem_post(&pool->signers[i].call);
-  struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += STOP_SECONDS;
   for (unsigned i = 0; i < pool->count; i++)
-    /* A thread that hangs in the module keeps what it uses. */
     if (pthread_timedjoin_np(pool->signers[i].thread, NULL, &until) != 0)
-      return;
-  close(pool->fd);
-  for (Job *job; (job = STAILQ_FIRST(&pool->done)) != NULL;) {
-    STAILQ_REMOVE_HEAD(&pool->done, next);
-    job_free(job);
-  }
+      return false;
   for (unsigned i = 0; i < pool->count; i++)
     sem_destroy(&pool->signers[i].call);
-  pthread_mutex_destroy(&pool->lock);
-  free(pool);
+  return true;
 }
