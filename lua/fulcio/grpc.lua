@@ -1,131 +1,20 @@
---- gRPC over HTTP/2: framing, deadlines, statuses and trailers.
+--- gRPC over HTTP/2: calls, their deadlines and answers.
 --
 -- https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. What a
 -- method does is in services.lua; here is only how it is called.
 
 local engine = require("fulcio.engine")
+local frames = require("fulcio.grpc_frame")
 local log = require("fulcio.log")
-local messages = require("fulcio.messages")
 local refusal = require("fulcio.refusal")
+local status = require("fulcio.grpc_status")
 
 local protobuf = engine.protobuf
-local OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED = 0, 3, 4
-local RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 8, 12, 13
-
-local CONTENT_TYPE = "application/grpc"
-local max_message = 256 * 1024
+local frame, unframe = frames.frame, frames.unframe
+local INVALID_ARGUMENT, INTERNAL = status.INVALID_ARGUMENT, status.INTERNAL
+local CONTENT_TYPE = status.CONTENT_TYPE
 
 local M = {}
-
--- grpc-message is percent-encoded ASCII.
-local function percent(text)
-  local out = {}
-  for i = 1, #text do
-    local c = text:byte(i)
-    local plain = c >= 32 and c <= 126 and c ~= 37
-    out[i] = plain and string.char(c) or ("%%%02X"):format(c)
-  end
-  return table.concat(out)
-end
-
-local function details(refused)
-  local metadata = {}
-  for key, value in pairs(refused.client) do
-    metadata[#metadata + 1] = { key = key, value = tostring(value) }
-  end
-  local info = protobuf.encode(messages.rpc.ErrorInfo, {
-    reason = refused.reason, domain = "fulcio", metadata = metadata,
-  })
-  local status = protobuf.encode(messages.rpc.Status, {
-    code = refused.grpc,
-    message = refused.message,
-    details = { {
-      type_url = "type.googleapis.com/google.rpc.ErrorInfo",
-      value = info,
-    } },
-  })
-  -- Binary metadata is base64; padding may be left out.
-  return (engine.bytes.base64(status):gsub("=+$", ""))
-end
-
-local function status(code, text)
-  return { ["grpc-status"] = tostring(code), ["grpc-message"] = text
-           and percent(text) or nil }
-end
-
--- The trailers that a refusal becomes.
-local function refused_status(refused)
-  local trailers = status(refused.grpc, refused.message)
-  trailers["grpc-status-details-bin"] = details(refused)
-  if refused.retry_after then
-    trailers["retry-after"] = tostring(refused.retry_after)
-  end
-  return trailers
-end
-
--- Trailers-Only: everything in the header block.
-local function only(trailers)
-  trailers["content-type"] = CONTENT_TYPE
-  return { status = 200, headers = trailers, body = "" }
-end
-
-local function frame(bytes)
-  local size = #bytes
-  return string.char(0, math.floor(size / 16777216) % 256,
-                     math.floor(size / 65536) % 256,
-                     math.floor(size / 256) % 256, size % 256) .. bytes
-end
-
--- How the messages of a request that say so are compressed; nil: not.
--- Fulcio has gzip too. Ours are not compressed, as a server may choose.
-local function encoding_of(request)
-  local name = request.headers["grpc-encoding"]
-  if name ~= "" and name ~= "identity" then return name end
-end
-
--- What is unacceptable of a message by its first byte: code, text, in
--- grpc-go's words; nil: nothing.
-local function check_flag(flag, encoding)
-  if encoding and encoding ~= "gzip" then
-    return UNIMPLEMENTED, ("grpc: Decompressor is not installed for "
-      .. 'grpc-encoding "%s"'):format(encoding)
-  elseif flag > 1 then
-    return INTERNAL,
-      ("grpc: received unexpected payload format %d"):format(flag)
-  elseif flag == 1 and not encoding then
-    return INTERNAL,
-      "grpc: compressed flag set with identity or empty encoding"
-  end
-end
-
-local function decompress(bytes, rest)
-  local whole, message, code = engine.bytes.gunzip(bytes, max_message)
-  if whole then return whole, rest end
-  if code == "too_large" then
-    return nil, RESOURCE_EXHAUSTED, ("grpc: received message after "
-      .. "decompression larger than max %d"):format(max_message)
-  end
-  return nil, INTERNAL, "grpc: failed to decompress the message: " .. message
-end
-
--- Takes one message off the front of `buffer`: message and the rest; nil
--- when more bytes are needed; nil, code, text when it is not acceptable.
-local function unframe(buffer, encoding)
-  if #buffer < 5 then return nil end
-  local flag, a, b, c, d = buffer:byte(1, 5)
-  local code, text = check_flag(flag, encoding)
-  if code then return nil, code, text end
-  local size = ((a * 256 + b) * 256 + c) * 256 + d
-  if size > max_message then
-    return nil, RESOURCE_EXHAUSTED,
-      ("grpc: received message larger than max (%d vs. %d)")
-        :format(size, max_message)
-  end
-  if #buffer < 5 + size then return nil end
-  local bytes, rest = buffer:sub(6, 5 + size), buffer:sub(6 + size)
-  if flag == 1 then return decompress(bytes, rest) end
-  return bytes, rest
-end
 
 local units = { H = 3600, M = 60, S = 1, m = 1e-3, u = 1e-6, n = 1e-9 }
 
@@ -155,7 +44,7 @@ local function timeout(headers)
 end
 
 local function late()
-  return only(status(DEADLINE_EXCEEDED, "context deadline exceeded"))
+  return status.ended(status.DEADLINE_EXCEEDED, "context deadline exceeded")
 end
 
 -- Runs `call` and gives up waiting when the client does. What it started
@@ -194,34 +83,34 @@ local function attempt(run, ...)
 end
 
 local function unary(method, request, context)
-  local bytes, code, text = unframe(request.body, encoding_of(request))
+  local bytes, code, text = unframe(request.body, frames.encoding_of(request))
   if not bytes then
-    local response = only(status(code or INTERNAL,
-                                 text or "message is cut short"))
+    local response = status.ended(code or INTERNAL,
+                                  text or "message is cut short")
     response.headers["grpc-accept-encoding"] = "identity, gzip"
     return response
   end
   if code ~= "" then
-    return only(status(INTERNAL, "more than one message in a unary call"))
+    return status.ended(INTERNAL, "more than one message in a unary call")
   end
   local message, why = protobuf.decode(method.input, bytes)
-  if not message then return only(status(INVALID_ARGUMENT, why)) end
+  if not message then return status.ended(INVALID_ARGUMENT, why) end
   local answer, refused = attempt(method.call, context, message, request)
-  if not answer then return only(refused_status(refused)), refused end
+  if not answer then return status.only(status.refused(refused)), refused end
   local headers = answer.metadata or {}
   answer.metadata, headers["content-type"] = nil, CONTENT_TYPE
   return {
     status = 200,
     headers = headers,
     body = frame(protobuf.encode(method.output, answer)),
-    trailers = status(OK),
+    trailers = status.of(status.OK),
   }
 end
 
 -- A reader of the messages a client streams: message; nil at the end;
 -- nil, code, text when one is not acceptable.
 local function reader(method, request)
-  local buffer, encoding = "", encoding_of(request)
+  local buffer, encoding = "", frames.encoding_of(request)
   return function()
     while true do
       local bytes, rest, text = unframe(buffer, encoding)
@@ -249,9 +138,9 @@ local function streamed(method, request, context)
         return write(frame(protobuf.encode(method.output, answer)))
       end
       local result, refused = attempt(function()
-        return method.stream(context, read, send) or status(OK)
+        return method.stream(context, read, send) or status.of(status.OK)
       end)
-      return result or refused_status(refused)
+      return result or status.refused(refused)
     end,
   }
 end
@@ -279,19 +168,16 @@ end
 -- Statuses of calls that were refused unread, where they are not those
 -- that HTTP's clients are told.
 local unread = {
-  body_too_large = RESOURCE_EXHAUSTED,
-  header_too_large = RESOURCE_EXHAUSTED,
-  request_timeout = DEADLINE_EXCEEDED,
+  body_too_large = status.RESOURCE_EXHAUSTED,
+  header_too_large = status.RESOURCE_EXHAUSTED,
+  request_timeout = status.DEADLINE_EXCEEDED,
 }
 
 --- The answer to a call that was refused before it was read.
 function M.refuse(refused)
   refused.grpc = unread[refused.code] or refused.grpc
-  return only(refused_status(refused))
+  return status.only(status.refused(refused))
 end
-
---- A status as a streaming method ends with it.
-M.status = status
 
 -- As grpc-go words it.
 local function unknown(methods, path)
@@ -312,16 +198,16 @@ end
 function M.handle(methods, request, context)
   local method = methods[request.path]
   if request.method ~= "POST" then
-    local response = only(status(INTERNAL, ("Received a HEADERS frame with "
-      .. ':method "%s" which should be POST'):format(request.method)))
+    local response = status.ended(INTERNAL, ("Received a HEADERS frame with "
+      .. ':method "%s" which should be POST'):format(request.method))
     response.status = 405
     return response
   end
   if not method then
-    return only(status(UNIMPLEMENTED, unknown(methods, request.path)))
+    return status.ended(status.UNIMPLEMENTED, unknown(methods, request.path))
   end
   local seconds, wrong = timeout(request.headers)
-  if wrong then return only(status(INTERNAL, wrong)) end
+  if wrong then return status.ended(INTERNAL, wrong) end
   if seconds == 0 then return late() end
   if method.stream then return streamed(method, request, context) end
   local refused
