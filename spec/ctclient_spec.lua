@@ -235,7 +235,7 @@ describe("ctclient", function()
       return promise()
     end }
     local log = client()
-    log.attempt, log.budget = 0.05, 0.5
+    log.transport.attempt, log.budget = 0.05, 0.5
     assert.matches("no answer within",
       refused("ct_unavailable", log).log.error)
     assert.is_true(#seen >= 1 and #seen <= 3)
@@ -247,7 +247,7 @@ describe("ctclient", function()
       local log = client({ unix = directory .. "/none" })
       log.budget = 0.1
       for _ = 1, 5 do refused("ct_unavailable", log) end
-      log.unix = directory .. "/log"
+      log.transport.unix = directory .. "/log"
       finally(function() engine.system.monotonic = clock end)
       engine.system.monotonic = function() return now end
       log.next_probe = now + 1
@@ -363,7 +363,7 @@ describe("ctclient", function()
       assert.matches("none: No such file", why.log.error)
       replies = { function() server.sleep(1) end }
       log = client({ dialog = directory .. "/inside" })
-      log.attempt, log.budget = 0.02, 0.1
+      log.transport.attempt, log.budget = 0.02, 0.1
       why = select(2, submit_inside(log))
       assert.matches("no answer in time", why.log.error)
     end)
@@ -377,7 +377,7 @@ describe("ctclient", function()
       end
       replies = { late(inside.refusal(404, "unknown chain")), late(logged()) }
       local log = client({ dialog = directory .. "/inside" })
-      log.attempt, log.budget = 0.2, 0.2
+      log.transport.attempt, log.budget = 0.2, 0.2
       local _, why = submit_inside(log)
       assert.matches("no answer in time", why.log.error)
       assert.equal(2, #questions)

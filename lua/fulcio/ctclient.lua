@@ -1,24 +1,20 @@
 --- Submits to a Certificate Transparency log and verifies what it promises.
 
+local cttransport = require("fulcio.cttransport")
 local engine = require("fulcio.engine")
 local gate = require("fulcio.gate")
-local inside = require("fulcio.ctlog.inside")
 local refusal = require("fulcio.refusal")
 local retry_after = require("fulcio.retry_after")
 local timestamp = require("fulcio.timestamp")
 
--- Seconds for everything, for one attempt, and between attempts.
-local BUDGET, ATTEMPT, PAUSES = 8, 3, { 0.2, 1 }
+-- Seconds for everything, and between attempts.
+local BUDGET, PAUSES = 8, { 0.2, 1 }
 -- After so many failed submissions in a row, one a second is still tried.
 local PATIENCE, PROBE = 5, 1
 -- Seconds for which an answer about the log's roots is good; a bad one.
 local READY, NOT_READY = 5, 1
--- Submissions at once from one process, over HTTP and in a dialog, and
--- seconds that others wait.
-local AT_ONCE, IN_DIALOG, MAX_WAIT = 60, 1000, 1
-local MAX_ROOTS = 4 * 1024 * 1024
-
-local paths = { precert = "/ct/v1/add-pre-chain", x509 = "/ct/v1/add-chain" }
+-- Seconds for which a submission waits for its turn.
+local MAX_WAIT = 1
 
 -- Worth another attempt.
 local passing = { [408] = true, [429] = true, [503] = true }
@@ -44,16 +40,6 @@ local function failed(log, error, answer)
   return nil, refusal("ct_failed", details(log, error, answer))
 end
 
-local function send(log, path, body, seconds, max_body)
-  return engine.http.request({
-    url = log.url .. path, method = body and "POST" or "GET", body = body,
-    headers = { Host = log.origin,
-                ["Content-Type"] = body and "application/json" or nil },
-    timeout = math.min(log.attempt, seconds), unix_socket = log.unix,
-    ca_file = log.ca_file, max_body = max_body,
-  })
-end
-
 -- Seconds to wait before the next attempt; nil: there is none.
 local function pause_after(attempt, answer, left)
   local headers = answer and answer.headers
@@ -68,33 +54,13 @@ local function sleep(seconds)
   if seconds > 0 and engine.server then engine.server.sleep(seconds) end
 end
 
--- One attempt over HTTP.
-local function post(log, asked, seconds)
-  return send(log, paths[asked.kind], '{"chain":["'
-    .. engine.bytes.base64(asked.der) .. '"' .. asked.chain.json, seconds)
-end
-
--- One attempt in a dialog with our own log, which may not know the chain.
-local function converse(log, asked, seconds)
-  local clock = engine.system.monotonic
-  local ends = clock() + math.min(log.attempt, seconds)
-  local answer, text, message
-  for _, chain in ipairs({ asked.chain.name, asked.chain.ders }) do
-    text, message = log.dialog:ask(inside.question(asked.kind, chain,
-      asked.der), math.max(ends - clock(), 0.001))
-    answer = text and inside.read_answer(text)
-    if text and not answer then message = "the log failed" end
-    if not answer or answer.status ~= 404 then break end
-  end
-  return answer, message
-end
-
 -- The log's answer, good or final; nil, refusal when there was none in time.
 local function exchange(log, asked)
   local clock = engine.system.monotonic
   local deadline = clock() + log.budget
   for attempt = 1, #PAUSES + 1 do
-    local answer, message = log.attempt_once(log, asked, deadline - clock())
+    local left = deadline - clock()
+    local answer, message = log.transport:submit(asked, left)
     if answer and not passing[answer.status] then return answer end
     local pause, later = pause_after(attempt, answer, deadline - clock())
     if not pause then return unavailable(log, message, answer, later) end
@@ -111,22 +77,12 @@ local function resting(log)
   return false
 end
 
--- What of a chain is the same in every submission, made once.
 local function known_chain(log, chain)
   local known = log.chains[chain]
-  if known then return known end
-  local texts, ders = {}, {}
-  for i = 1, #chain do
-    ders[i] = chain[i].der
-    texts[i] = ',"' .. engine.bytes.base64(ders[i]) .. '"'
+  if not known then
+    known = cttransport.chain(chain)
+    log.chains[chain] = known
   end
-  ders = inside.chain(ders)
-  known = {
-    json = table.concat(texts) .. "]}", ders = ders,
-    name = inside.name(ders),
-    key_hash = engine.bytes.sha256(chain[1]:pkey():spki()),
-  }
-  log.chains[chain] = known
   return known
 end
 
@@ -208,8 +164,7 @@ function Log:submit(der, chain, kind, tbs)
 end
 
 local function ask(log, root)
-  local answer, message = send(log, "/ct/v1/get-roots", nil,
-    log.attempt, MAX_ROOTS)
+  local answer, message = log.transport:roots()
   if not answer then return nil, "CT log: " .. message end
   local value = answer.status == 200 and engine.claims.parse(answer.body)
   local list = type(value) == "table" and value.certificates
@@ -246,26 +201,19 @@ local M = {}
 --- origin? (Host header) }. Without a key the log's signatures are not
 --- verified.
 function M.new(options)
-  local url = (options.url or "http://localhost"):gsub("/+$", "")
-  local key
+  local key, message
   if options.public_key then
-    local message
     key, message = engine.pkey.parse(options.public_key)
     if not key then return nil, "CT log's public key: " .. message end
   end
-  local dialog, why
-  if options.dialog then
-    dialog, why = engine.server.dialog(options.dialog)
-    if not dialog then return nil, "CT log: " .. why end
-  end
+  local transport
+  transport, message = cttransport.new(options)
+  if not transport then return nil, "CT log: " .. message end
   local log = setmetatable({
-    url = url, unix = options.unix, dialog = dialog,
-    attempt_once = dialog and converse or post,
-    -- As Go does: a Host header has no path.
-    origin = options.origin and options.origin:match("^[^/ ]+"),
-    key_file = options.public_key_file, ca_file = options.ca_file,
-    gate = gate.new(dialog and IN_DIALOG or AT_ONCE), budget = BUDGET,
-    attempt = ATTEMPT, failures = 0, next_probe = 0,
+    url = transport.url, transport = transport,
+    key_file = options.public_key_file,
+    gate = gate.new(transport.at_once), budget = BUDGET,
+    failures = 0, next_probe = 0,
     chains = setmetatable({}, { __mode = "k" }),
   }, Log)
   if key then use(log, key) end
