@@ -3,21 +3,15 @@
 
 local discovery = require("fulcio.discovery")
 local engine = require("fulcio.engine")
-local log = require("fulcio.log")
-local metrics = require("fulcio.metrics")
+local fetches = require("fulcio.issuer_fetch")
 local refusal = require("fulcio.refusal")
-local shelf = require("fulcio.shelf")
 
-local TIMEOUT = 5            -- seconds, discovery and keys together
-local FRESH = 300            -- older keys are refreshed beside their use
-local STALE = 86400          -- older keys are not used any more
-local FAILURE = 30           -- a failure is remembered so long
+local FRESH = fetches.FRESH
+local STALE = 86400          -- seconds; older keys are not used any more
 local REFETCHES = 3          -- at once for unknown keys, then one each
 local REFETCH_INTERVAL = 10  --   so many seconds
 local WILDCARDS = 100        -- issuers cached that only a pattern names
 local NEW_WILDCARDS = 5      -- at once, then one a second
-
-local CLUSTER = "https://kubernetes.default.svc"
 
 local Issuers = {}
 Issuers.__index = Issuers
@@ -38,95 +32,6 @@ end
 
 local function give_back(to)
   to.level = math.min(to.capacity, to.level + 1)
-end
-
--- Inside a Kubernetes cluster the API server is the issuer; it wants the
--- pod's own token and has the cluster's CA.
-local function cluster_access(self, entry, how)
-  if entry.issuer ~= CLUSTER or entry.wildcard then return end
-  if not how.ca_pem then
-    how.ca_file = how.ca_file or self.kubernetes.ca_file
-  end
-  local token = shelf.read(self.kubernetes.token_file)
-  how.bearer = token and token:match("^%s*(%S+)%s*$")
-  how.host = CLUSTER:match("//(.*)$")
-end
-
-local function fetch(self, entry, whole)
-  local started = self.clock()
-  local how = {
-    request = self.request,
-    development = self.development,
-    ca_file = entry.ca_file, ca_pem = entry.ca_pem,
-    addresses = entry.addresses,
-    timeout = function()
-      return math.max(0.1, TIMEOUT - (self.clock() - started))
-    end,
-  }
-  cluster_access(self, entry, how)
-  local document, keyset, message = entry.document
-  if whole or not document or started - entry.document_at > FRESH then
-    document, message = discovery.document(entry.issuer, how)
-    entry.document_at = started
-  end
-  if document then
-    keyset, message = discovery.keyset(document, how)
-  end
-  if not keyset then return nil, message end
-  entry.document, entry.keyset = document, keyset
-  return true
-end
-
--- Never throws: whoever waits for this fetch must be woken.
-local function refresh(self, entry, whole)
-  local ran, done, message = pcall(fetch, self, entry, whole)
-  if not ran then done, message = nil, done end
-  local now = self.clock()
-  metrics.count("fulcio_issuer_fetches_total", done and "ok" or "failed")
-  if done then
-    entry.refreshed, entry.retry_at, entry.failure = now, 0, nil
-  else
-    entry.retry_at, entry.failure = now + FAILURE, message
-    log.warn("issuer not reachable", { issuer = entry.issuer,
-                                       error = message })
-  end
-end
-
-local function start(self, entry, whole)
-  local flight = { started = self.clock(),
-                   signal = self.server and self.server.signal() }
-  entry.flight = flight
-  local function run()
-    refresh(self, entry, whole)
-    if entry.flight == flight then entry.flight = nil end
-    flight.landed = true
-    if flight.signal then flight.signal:wake() end
-  end
-  if self.server then self.server.spawn(run) else run() end
-  return flight
-end
-
-local function await(self, flight)
-  local deadline = self.clock() + TIMEOUT + 1
-  while not flight.landed and self.clock() < deadline do
-    if flight.signal then
-      flight.signal:wait(deadline - self.clock())
-    elseif self.sleep then
-      self.sleep(0.01)
-    else
-      return
-    end
-  end
-end
-
--- The fetch under way, if any; one that hangs is not waited for for ever.
-local function flight_of(self, entry)
-  local flight = entry.flight
-  return flight and self.clock() - flight.started < 2 * TIMEOUT and flight
-end
-
-local function refresh_and_wait(self, entry, whole)
-  await(self, flight_of(self, entry) or start(self, entry, whole))
 end
 
 local function evict(self)
@@ -180,13 +85,13 @@ local function ready(self, entry)
       issuer = entry.issuer, error = entry.failure, remembered = true } })
   end
   if age and age <= STALE then
-    if now >= entry.retry_at and not flight_of(self, entry) then
-      start(self, entry, true)
+    if now >= entry.retry_at and not fetches.under_way(self, entry) then
+      fetches.start(self, entry, true)
     end
     return true
   end
-  if not flight_of(self, entry) then take(entry.refetches, now) end
-  refresh_and_wait(self, entry, true)
+  if not fetches.under_way(self, entry) then take(entry.refetches, now) end
+  fetches.wait(self, entry, true)
   if entry.keyset and self.clock() - entry.refreshed <= STALE then
     return true
   end
@@ -199,12 +104,12 @@ end
 local function newer_keys(self, entry, kid, algorithm, again)
   local details = { issuer = entry.issuer, kid = kid }
   for _ = 1, 2 do
-    local joined = flight_of(self, entry)
+    local joined = fetches.under_way(self, entry)
     if not joined and not take(entry.refetches, self.clock()) then
       details.limited = true
       break
     end
-    refresh_and_wait(self, entry, false)
+    fetches.wait(self, entry, false)
     local keys = discovery.pick(entry.keyset, kid, algorithm)
     if keys[1] then
       -- Only what was asked in vain counts: rotation is not abuse.
