@@ -1,8 +1,9 @@
+local claimfill = require("fulcio.claimfill")
 local claimtext = require("fulcio.claimtext")
 
 local function fill(value, claims, options)
   local node = assert(claimtext.compile(value, options or { optional = true }))
-  return claimtext.fill(node, { claims = claims or {}, set = {},
+  return claimfill.fill(node, { claims = claims or {}, set = {},
                                 default = {} })
 end
 

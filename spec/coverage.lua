@@ -5,22 +5,23 @@
 --- Usage then, where gcov has counted C: lua5.4 spec/coverage.lua BUILD
 
 local SIGNING = {
-  "signing", "token", "issuers", "discovery", "policy", "policyset", "loader",
-  "compile", "provider", "grant", "claimtext", "claimvalue", "matcher",
-  "words", "san", "oids", "template", "template_fields", "proof", "request",
-  "reply", "refusal", "server", "ctclient", "trust", "json", "grpc",
-  "services", "ca/ephemeral", "ca/file", "ca/software", "ca/chain",
-  "ca/pkcs11", "ca/googleca",
+  "signing", "token", "issuers", "issuer_fetch", "discovery", "policy",
+  "policyset", "loader", "compile", "provider", "grant", "claimtext",
+  "claimfill", "claimvalue", "matcher", "words", "san", "oids", "template",
+  "template_fields", "proof", "request", "reply", "refusal", "server",
+  "ctclient", "cttransport", "trust", "json", "grpc", "grpc_frame",
+  "grpc_status", "services", "ca/ephemeral", "ca/file", "ca/software",
+  "ca/chain", "ca/pkcs11", "ca/googleca",
 }
 
 local ENGINE = {
   "bytes", "base64", "digest", "pkey", "spki", "weak", "algorithm",
   "signature", "signing", "x509", "certificate", "chain", "name", "san",
   "usage", "object", "field", "draft", "profile", "extension", "csr", "jws",
-  "jwk", "claims", "scalar", "protobuf", "token", "uri", "reference",
-  "percent", "pattern", "sct", "der_read", "der_write", "pem", "error", "head",
-  "chunked", "request", "response", "sandbox", "limits", "http",
-  "http_request",
+  "jwk", "claims", "claims_texts", "scalar", "protobuf", "token", "uri",
+  "reference", "percent", "pattern", "sct", "der_read", "der_write", "pem",
+  "error", "head", "chunked", "request", "response", "sandbox", "limits",
+  "meter", "http", "http_request",
 }
 
 local build = os.getenv("BUILD") or "build"

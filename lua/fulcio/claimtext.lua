@@ -1,13 +1,11 @@
 --- What a certificate says, made from claims: "{claim}", url() and pick().
 ---
---- A text becomes a node once, at start; a node is filled for each token.
+--- A text becomes a node once, at start; claimfill.lua fills it for each token.
 --- Nothing that a claim contains is ever read as a template.
 
-local claimvalue = require("fulcio.claimvalue")
-local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
-local concat, find, sub = table.concat, string.find, string.sub
+local find, sub = string.find, string.sub
 
 local M = {}
 
@@ -132,98 +130,7 @@ end
 --- stand in it. `options.forms`: further words, by name (the importer's).
 M.compile = compile
 
--- Filling --------------------------------------------------------------
-
-local function problem(code, claim, why)
-  return { code = code, claim = claim, why = why }
-end
-
---- A claim's text with the operator's constants: nil when it is absent,
---- nil and a problem when it cannot be a text.
-function M.lookup(env, name)
-  local constant = env.set[name]
-  if constant ~= nil then return constant end
-  local value, both = claimvalue.find(env.claims, name)
-  if both then
-    return nil, problem("claim_invalid", name,
-                        "is there by its name and by its path")
-  end
-  if value == nil then return env.default[name] end
-  local text, why = claimvalue.text(value)
-  if not text then return nil, problem("claim_invalid", name, why) end
-  return text
-end
-
-local lookup = M.lookup
-local fill = {}
-
--- Most claims are texts and have no other meaning.
-local function fill_part(part, env)
-  if type(part) == "string" then return part end
-  local claim = part.claim
-  if part.direct then
-    local text = env.set[claim] or env.claims[claim]
-    if type(text) == "string" and text ~= "" then return text end
-  end
-  local text, wrong = lookup(env, claim)
-  if text or wrong or part.optional then return text, wrong end
-  return nil, problem("claim_missing", part.claim, "is not there")
-end
-
-function fill.text(node, env)
-  if #node == 1 then return fill_part(node[1], env) end
-  local out = {}
-  for i = 1, #node do
-    local text, wrong = fill_part(node[i], env)
-    if not text then return nil, wrong end
-    out[i] = text
-  end
-  return concat(out)
-end
-
--- Joined to a base without a host, a path would become one.
-local function has_host(base)
-  local _, slashes = find(base, "://", 1, true)
-  local first = slashes and sub(base, slashes + 1, slashes + 1) or ""
-  return first ~= "" and not find("/?#", first, 1, true)
-end
-
-function fill.url(node, env)
-  local base, path, wrong, message
-  base, wrong = M.fill(node.base, env)
-  if not base then return nil, wrong end
-  if not has_host(base) then
-    return nil, problem("claim_invalid", M.first(node) or "url",
-                        "is no address with a host")
-  end
-  path, wrong = M.fill(node.path, env)
-  if not path then return nil, wrong end
-  local url
-  url, message = engine.uri.join(base, path)
-  if url then return url end
-  wrong = problem("claim_invalid", M.first(node), message)
-  wrong.go = select(2, engine.uri.parse(base))
-  return nil, wrong
-end
-
-function fill.pick(node, env)
-  local text, wrong = lookup(env, node.claim)
-  if wrong then return nil, wrong end
-  local case = text and node.cases[text] or node.otherwise
-  if case then return M.fill(case, env) end
-  if case == false then return nil end
-  if not text then
-    return nil, problem("claim_missing", node.claim, "is not there")
-  end
-  return nil, problem("claim_invalid", node.claim, "has a value not listed")
-end
-
---- The text of a node for one token. `env` is { claims, set, default }.
---- nil alone: a `{claim?}` was absent, say nothing. nil and a problem
---- { code, claim, why }: refuse; `go` is what Go says of a bad base.
-function M.fill(node, env)
-  return (node.fill or fill[node.kind])(node, env)
-end
+-- What nodes read ----------------------------------------------------
 
 --- Calls `visit` with the name of every claim that a node may read.
 function M.each_claim(node, visit)

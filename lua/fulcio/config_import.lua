@@ -1,6 +1,7 @@
 --- Fulcio's own identity configuration as policies: an existing deployment
 --- moves without editing anything.
 
+local claimfill = require("fulcio.claimfill")
 local claimtext = require("fulcio.claimtext")
 local engine = require("fulcio.engine")
 local fulcio_config = require("fulcio.fulcio_config")
@@ -32,7 +33,7 @@ function forms.https(form, options, compile)
   return {
     kind = "https", base = node,
     fill = function(_, env)
-      local text, wrong = claimtext.fill(node, env)
+      local text, wrong = claimfill.fill(node, env)
       if not text then return nil, wrong end
       local uri, why = engine.uri.parse(text)
       local whole = uri and as_https(uri)

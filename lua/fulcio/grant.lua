@@ -1,5 +1,6 @@
 --- From a token's claims and the policy that decided: what is granted.
 
+local claimfill = require("fulcio.claimfill")
 local claimtext = require("fulcio.claimtext")
 local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
@@ -60,7 +61,7 @@ end
 
 -- Fills one field: nil alone when it says nothing.
 local function text_of(policy, field, node, env)
-  local text, problem = claimtext.fill(node, env)
+  local text, problem = claimfill.fill(node, env)
   if not text then
     if problem then return refuse(policy, field, problem) end
     return nil
@@ -76,7 +77,7 @@ local function challenge_of(policy, token)
   if plain then return plain end
   local env, problem = { claims = token, set = {}, default = {} }, nil
   for _, node in ipairs(policy.challenge) do
-    local text, wrong = claimtext.fill(node, env)
+    local text, wrong = claimfill.fill(node, env)
     if text then return text end
     if wrong and wrong.code ~= "claim_missing" then
       return refuse(policy, "challenge", wrong)
@@ -89,7 +90,7 @@ end
 local function name_of(policy, env)
   local kind, node = policy.san.type, policy.san.node
   local text, problem = quick(policy.named, env.claims), nil
-  if not text then text, problem = claimtext.fill(node, env) end
+  if not text then text, problem = claimfill.fill(node, env) end
   if problem then return refuse(policy, "san", problem) end
   if not text or text == "" then
     return invalid(policy, "san", node, env, "leaves an empty san")
