@@ -1,25 +1,15 @@
 local cjson = require("cjson")
 local config_import = require("fulcio.config_import")
+local configuration = require("spec.configuration")
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local policy = require("fulcio.policy")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read = files.read
+
+local config, provider = configuration.issuer, configuration.provider
 
 local PUBLIC = "spec/fixtures/fulcio-config"
-
--- A configuration of one issuer, as JSON.
-local function config(issuer, more)
-  local whole = { OIDCIssuers = { ["https://i.example.com"] = issuer } }
-  issuer.IssuerURL = issuer.IssuerURL or "https://i.example.com"
-  issuer.ClientID = issuer.ClientID or "sigstore"
-  for name, value in pairs(more or {}) do whole[name] = value end
-  return cjson.encode(whole)
-end
 
 local function load(text)
   return policy.load(assert(config_import.parse("config.json", text)), {})
@@ -29,15 +19,6 @@ local function decide(text, claims)
   claims.iss = claims.iss or "https://i.example.com"
   claims.aud, claims.sub = claims.aud or "sigstore", claims.sub or "s"
   return assert(load(text)):decide(claims)
-end
-
--- A configuration of one CI provider with these templates.
-local function provider(templates, default, san)
-  return config({ Type = "ci-provider", CIProvider = "x" }, {
-    CIIssuerMetadata = { x = {
-      DefaultTemplateValues = default,
-      ExtensionTemplates = templates,
-      SubjectAlternativeNameTemplate = san or "san" } } })
 end
 
 local function said(grant, name)

@@ -1,34 +1,13 @@
 local cjson = require("cjson")
 local config_import = require("fulcio.config_import")
 local config_print = require("fulcio.config_print")
+local configuration = require("spec.configuration")
 local policy = require("fulcio.policy")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local config, provider = configuration.issuer, configuration.provider
+local read = require("spec.files").read
 
 local PUBLIC = "spec/fixtures/fulcio-config"
-
--- A configuration of one issuer, as JSON.
-local function config(issuer, more)
-  local whole = { OIDCIssuers = { ["https://i.example.com"] = issuer } }
-  issuer.IssuerURL = issuer.IssuerURL or "https://i.example.com"
-  issuer.ClientID = issuer.ClientID or "sigstore"
-  for name, value in pairs(more or {}) do whole[name] = value end
-  return cjson.encode(whole)
-end
-
--- A configuration of one CI provider with these templates.
-local function provider(templates, default, san)
-  return config({ Type = "ci-provider", CIProvider = "x" }, {
-    CIIssuerMetadata = { x = {
-      DefaultTemplateValues = default,
-      ExtensionTemplates = templates,
-      SubjectAlternativeNameTemplate = san or "san" } } })
-end
 
 describe("config_print", function()
   it("writes policy files that say the same", function()

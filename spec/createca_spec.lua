@@ -1,5 +1,8 @@
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local hsm = require("spec.hsm.token")
+
+local read = files.read
 
 local PROGRAM = (os.getenv("BUILD") or "build") .. "/fulcio"
 
@@ -19,13 +22,6 @@ describe("createca", function()
   local function createca(flags)
     return token:shell(("exec %s createca --pkcs11-config-path %s %s")
       :format(PROGRAM, token.directory .. "/crypto11.conf", flags))
-  end
-
-  local function read(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read("a")
-    file:close()
-    return text
   end
 
   local FULCIO = "--org=acme --country=UK --locality=SomeTown"

@@ -1,7 +1,10 @@
 local authority = require("spec.authority")
 local cjson = require("cjson")
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local process = require("spec.process")
+
+local write = files.write
 
 local base64, unbase64 = engine.bytes.base64, engine.bytes.unbase64
 local server = engine.server
@@ -20,12 +23,6 @@ local PROGRAM = ([[
   end
   print("ended")
 ]]):format(package.path, package.cpath)
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 -- Runs a function with 1 to count on the loop, all at once.
 local function together(count, run)

@@ -1,21 +1,13 @@
 --- engine/merkle.c: the log's tree, against RFC 6962's definition.
 local engine = require("fulcio.engine")
+local files = require("spec.files")
+local unhex = require("spec.hex")
 
 local merkle = engine.merkle
 local sha256, hex = engine.bytes.sha256, engine.bytes.hex
 
-local function unhex(text)
-  return (text:gsub("%x%x", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
-local vectors
-do
-  local file = assert(io.open("spec/fixtures/ct-vectors.json"))
-  vectors = engine.claims.parse(file:read("*a"))
-  file:close()
-end
+local vectors = engine.claims.parse(
+  files.read("spec/fixtures/ct-vectors.json"))
 
 -- RFC 6962 section 2.1, word for word; `leaves` are leaf hashes.
 local function largest_power(n)

@@ -1,6 +1,9 @@
 --- Runs every example of policies/README.md.
 
+local files = require("spec.files")
 local try = require("fulcio.try")
+
+local write = files.write
 
 -- The fenced blocks of the page, in order: { kind, text, line }.
 local function blocks()
@@ -18,12 +21,6 @@ local function blocks()
     end
   end
   return list
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
 end
 
 local function output(policy, claims)

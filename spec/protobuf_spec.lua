@@ -2,14 +2,9 @@ local messages = require("fulcio.messages")
 local protobuf = require("fulcio.engine").protobuf
 
 local oracle = require("spec.protobuf")
+local unhex = require("spec.hex")
 
 local v2 = messages.v2
-
-local function unhex(text)
-  return (text:gsub("%s", ""):gsub("..", function(pair)
-    return string.char(tonumber(pair, 16))
-  end))
-end
 
 describe("protobuf", function()
   -- As protoc --encode writes it.

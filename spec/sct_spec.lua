@@ -1,22 +1,14 @@
 --- engine/sct.c: the structures of RFC 6962, against the shared vectors.
 local engine = require("fulcio.engine")
+local files = require("spec.files")
+local unhex = require("spec.hex")
 
 local sct = engine.sct
 local sha256, hex = engine.bytes.sha256, engine.bytes.hex
 local base64, unbase64 = engine.bytes.base64, engine.bytes.unbase64
 
-local function unhex(text)
-  return (text:gsub("%x%x", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
-local vectors
-do
-  local file = assert(io.open("spec/fixtures/ct-vectors.json"))
-  vectors = engine.claims.parse(file:read("*a"))
-  file:close()
-end
+local vectors = engine.claims.parse(
+  files.read("spec/fixtures/ct-vectors.json"))
 
 local log_key = engine.pkey.parse(unhex(vectors.log_spki))
 local response = vectors.add_pre_chain_response

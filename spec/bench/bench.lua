@@ -12,11 +12,15 @@ package.path = "./?.lua;" .. package.path
 
 local cjson = require("cjson")
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local floor = require("spec.bench.floor")
 local load = require("spec.bench.load")
 local policies = require("spec.bench.policies")
 local Process = require("spec.bench.process")
 local hsm = require("spec.bench.token")
+
+local read = files.found
+local write = files.write
 
 local ROUNDS = 3
 local CONNECTIONS = 16
@@ -48,19 +52,6 @@ local function wanted()
     end
   end
   return list
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("a")
-  if file then file:close() end
-  return text
 end
 
 local function quoted(text)

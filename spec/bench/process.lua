@@ -1,19 +1,14 @@
 --- A server under measurement: started, watched through /proc, ended.
 
 local engine = require("fulcio.engine")
+local files = require("spec.files")
+
+local read = files.found
 
 local M = {}
 
 local Process = {}
 Process.__index = Process
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 -- A process and all that it forked.
 local function family(pid, into)

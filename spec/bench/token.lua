@@ -1,5 +1,7 @@
 --- A CA in SoftHSM for the bench, and what one raw signature of it costs.
 
+local files = require("spec.files")
+
 local build = os.getenv("BUILD") or "build"
 
 local MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -7,13 +9,9 @@ local PIN = "12345678"
 
 local sizes = { ["P-256"] = 32, ["P-384"] = 48 }
 
-local M = {}
+local write = files.write
 
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
+local M = {}
 
 local function output(directory, command)
   local pipe = assert(io.popen(("SOFTHSM2_CONF='%s/softhsm2.conf' %s 2>&1")

@@ -2,18 +2,14 @@
 --- what we verify was not made by what verifies it.
 
 local engine = require("fulcio.engine")
+local files = require("spec.files")
+
+local read = files.read
 
 local PSS = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1"
 
 local directory
 local made = {}
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 local function write(name, bytes)
   local path = directory .. "/" .. name

@@ -4,9 +4,12 @@ package.path = "./?.lua;" .. package.path
 
 local authority = require("spec.authority")
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local json = require("fulcio.json")
 local messages = require("fulcio.messages")
 local protobuf = require("fulcio.engine").protobuf
+
+local read = files.read
 
 local directory = assert(arg[1], "usage: seeds.lua DIRECTORY")
 local counts = {}
@@ -17,13 +20,6 @@ local function seed(target, bytes)
   if counts[target] == 1 then assert(engine.system.mkdir(folder)) end
   assert(engine.system.write(("%s/seed-%02d"):format(folder,
     counts[target]), bytes))
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("a")
-  file:close()
-  return bytes
 end
 
 local function der_of(pem)

@@ -3,20 +3,15 @@
 --- goes on with what it knew.
 local engine = require("fulcio.engine")
 local fake = require("spec.google.fake")
+local files = require("spec.files")
 local json = require("fulcio.json")
+
+local read = files.found
 local server = engine.server
 
 local STATE = "/state.json"
 
 local M = {}
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
 
 local function save(self, directory)
   assert(engine.system.write(directory .. STATE, json.encode({

@@ -5,20 +5,18 @@
 --- DATA holds myrootCA.pem and ctlog.pub.pem. When the file OVER is there the
 --- trouble is over: it goes on until certificates come again, and a second.
 
+package.path = "./?.lua;" .. package.path
+
 local cjson = require("cjson")
 local engine = require("fulcio.engine")
+local files = require("spec.files")
+
+local read = files.found
 
 local CONNECTIONS = 32
 
 local fulcio, issuer, data, over = ...
 local monotonic = engine.system.monotonic
-
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("a")
-  if file then file:close() end
-  return text
-end
 
 local root = assert(engine.x509.parse(read(data .. "/myrootCA.pem")))[1]
 local log = assert(engine.pkey.parse(read(data .. "/ctlog.pub.pem")))

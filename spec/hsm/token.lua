@@ -1,6 +1,9 @@
 --- SoftHSM tokens for specs, and Lua that runs in a process of its own with
 --- one: a PKCS#11 module reads its environment when it is loaded.
+local files = require("spec.files")
 local process = require("spec.process")
+
+local write = files.write
 
 local Token = {}
 Token.__index = Token
@@ -41,12 +44,6 @@ end
 
 local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
 end
 
 --- Runs a shell command in the token's environment: what it printed, and
@@ -144,8 +141,8 @@ function M.nss()
 end
 
 -- Why a spec cannot have a module: nil when all files are there.
-local function missing(files, remedy)
-  for _, path in ipairs(files) do
+local function missing(paths, remedy)
+  for _, path in ipairs(paths) do
     local file = io.open(path)
     if not file then return ("%s is not there: %s"):format(path, remedy) end
     file:close()

@@ -1,13 +1,9 @@
 --- Asks as cosign does, older and newer, with curl and openssl alone.
 
 local cjson = require("cjson")
+local files = require("spec.files")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local read = files.read
 
 local scene = cjson.decode(read(arg[1]))
 local directory = os.tmpname()
