@@ -231,7 +231,7 @@ describe("http2", function()
   end)
 
   describe("lets a handler", function()
-    before_each(function() running, port = start("0.3") end)
+    before_each(function() running, port = start("1") end)
     after_each(program.stop)
 
     it("read a body as it comes", function()
@@ -454,7 +454,7 @@ describe("http2", function()
   end)
 
   describe("has patience, but not with who", function()
-    before_each(function() running, port = start("0.3") end)
+    before_each(function() running, port = start("1") end)
     after_each(program.stop)
 
     it("is idle", function()
