@@ -112,7 +112,8 @@ describe("token", function()
     for _, jwt in ipairs({ "", "=", "aaaa.bbbb", "aaaa.aGVsbG8.cccc",
         good .. ".x", good:gsub("%.", "..", 1), good .. "=", " ",
         (good:gsub("%.", ".\n", 1)), "." .. good, (good:gsub("%.[^.]*$", "")),
-        ("."):rep(10000), good:sub(1, 40) }) do
+        ("."):rep(10000), good:sub(1, 40),
+        "x" .. (" "):rep(65000) .. "x " }) do
       refused("TOKEN_MALFORMED", jwt)
     end
     refused("TOKEN_MALFORMED", nil)

@@ -7,6 +7,7 @@
 local discovery = require("fulcio.discovery")
 local engine = require("fulcio.engine")
 local refusal = require("fulcio.refusal")
+local trim = require("fulcio.trim")
 
 local null = engine.claims.null
 local parse_claims = engine.claims.parse
@@ -17,7 +18,6 @@ local MAX_ISSUER = 2048      -- bytes
 local MAX_KID = 256          -- bytes
 local HEADERS = 64           -- texts that are remembered
 local MAX_HEADER = 1024      -- bytes of one
-local SPACE = 32
 local NOT_BEFORE = 300       -- seconds a token may be ahead of our clock
 local MAX_TIME = 2 ^ 53
 
@@ -177,15 +177,6 @@ local function subject_fits(claims)
     log = { issuer = claims.iss, error = "sub is not a text" } })
 end
 
--- Clients send files of tokens as they are, with their last newline.
-local function trimmed(jwt)
-  local first, last = jwt:byte(1), jwt:byte(-1)
-  if first and (first <= SPACE or last <= SPACE) then
-    return jwt:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")
-  end
-  return jwt
-end
-
 local M = {}
 
 --- The claims of a token that one of the policies' issuers signed for one
@@ -195,7 +186,8 @@ function M.verify(jwt, set, issuers, now)
   if type(jwt) ~= "string" or #jwt > MAX_TOKEN then
     return malformed("no token, or more than 64 KiB")
   end
-  local parts, message = parse_token(trimmed(jwt))
+  -- Clients send files of tokens as they are, with their last newline.
+  local parts, message = parse_token(trim(jwt))
   if not parts then return malformed(message) end
   local header, wrong = read_header(parts.header)
   if not header then return nil, wrong end

@@ -5,6 +5,7 @@ local engine = require("fulcio.engine")
 local exchange = require("fulcio.kms.exchange")
 local shelf = require("fulcio.shelf")
 local timestamp = require("fulcio.google.timestamp")
+local trim = require("fulcio.trim")
 
 -- Credentials that end are renewed so many seconds before.
 local EARLY = 300
@@ -52,7 +53,7 @@ local function from_web_identity(self, deadline)
   local fields = { Action = "AssumeRoleWithWebIdentity",
     Version = "2011-06-15", RoleArn = environment.AWS_ROLE_ARN,
     RoleSessionName = environment.AWS_ROLE_SESSION_NAME or "fulcio",
-    WebIdentityToken = token:match("^%s*(.-)%s*$") }
+    WebIdentityToken = trim(token) }
   local out = {}
   for name, value in pairs(fields) do
     out[#out + 1] = name .. "=" .. value:gsub("[^%w%-._~]", escape)
@@ -82,7 +83,7 @@ local function from_container(self, deadline)
   if path then
     local text, message = shelf.read(path)
     if not text then return nil, message end
-    token = text:match("^%s*(.-)%s*$")
+    token = trim(text)
   end
   local name = "AWS container credentials"
   local answer, message = get({ url = url, headers = {

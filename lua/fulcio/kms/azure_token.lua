@@ -5,6 +5,7 @@ local engine = require("fulcio.engine")
 local exchange = require("fulcio.kms.exchange")
 local oauth = require("fulcio.google.oauth")
 local shelf = require("fulcio.shelf")
+local trim = require("fulcio.trim")
 
 local AUTHORITY = "https://login.microsoftonline.com"
 local INSTANCE = "http://169.254.169.254"
@@ -31,7 +32,7 @@ local function from_directory(self, deadline)
   else
     local text, message = shelf.read(self.token_file)
     if not text then return nil, message end
-    fields[4] = { "client_assertion", (text:match("^%s*(.-)%s*$")) }
+    fields[4] = { "client_assertion", trim(text) }
     fields[5] = { "client_assertion_type", ASSERTION }
   end
   return exchange.run({
