@@ -613,6 +613,19 @@ function engine.pattern.glob(glob, kind) end
 ---@return string? code "too_long" "match_limit" "bad_utf8"
 function pattern:match(subject) end
 
+-- budget ---------------------------------------------------------------
+
+--- The time that one decision may take: 20 ms of the processor, from the
+--- first look. A process decides on one token at a time.
+engine.budget = {}
+
+--- Begins another decision.
+function engine.budget.begin() end
+
+--- Looks at the clock: whether the decision has had its time.
+---@return boolean
+function engine.budget.is_over() end
+
 -- sandbox --------------------------------------------------------------
 
 --- A second Lua state for what operators write: own allocator cap, closed

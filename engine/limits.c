@@ -17,6 +17,13 @@
 #define NANOSECONDS_LEAST 20000000
 #define NANOSECONDS_TICK 5000000
 
+#define PIECE 64 /* bytes that the parser reads between two looks */
+
+typedef struct Reading {
+  Sandbox *sandbox;
+  size_t at;
+} Reading;
+
 static char sandbox_key; /* of the inner state's registry */
 
 /* What differs between Lua versions. */
@@ -36,6 +43,15 @@ static int resume(lua_State *thread, lua_State *from, int arguments) {
   return lua_resume(thread, arguments);
 }
 #endif
+
+static int load_text(lua_State *L, lua_Reader reader, void *context,
+                     const char *chunk) {
+#if LUA_VERSION_NUM >= 502
+  return lua_load(L, reader, context, chunk, "t");
+#else
+  return lua_load(L, reader, context, chunk);
+#endif
+}
 
 void limits_kill(lua_State *thread, lua_State *from) {
   (void)from;
@@ -148,6 +164,28 @@ void limits_open(lua_State *L, Sandbox *sandbox) {
   lua_pushlightuserdata(L, sandbox);
   lua_rawset(L, LUA_REGISTRYINDEX);
   no_compiler(L);
+}
+
+/* The parser may take longer than the text lets expect. */
+static const char *read_piece(lua_State *L, void *context, size_t *size) {
+  Reading *reading = context;
+  Sandbox *sandbox = reading->sandbox;
+  const char *piece = sandbox->text + reading->at;
+  (void)L;
+  *size = sandbox->text_size - reading->at;
+  if (*size > PIECE) *size = PIECE;
+  reading->at += *size;
+  if (*size == 0 || !meter_is_over(&sandbox->meter)) return piece;
+  sandbox->stopped = true;
+  *size = 0;
+  return NULL;
+}
+
+int limits_load(Sandbox *sandbox, lua_State *L, const char *chunk) {
+  Reading reading = {sandbox, 0};
+  int status = load_text(L, read_piece, &reading, chunk);
+  if (sandbox->stopped) limits_explain(sandbox, L, "takes too long to read");
+  return status;
 }
 
 void limits_begin(Sandbox *sandbox) {

@@ -4,6 +4,8 @@
 
 #include <time.h>
 
+#define GAPS_MAX 2
+
 static int64_t nanoseconds(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);
@@ -14,6 +16,7 @@ void meter_start(Meter *meter, int64_t limit, int64_t most) {
   meter->limit = limit;
   meter->most = most;
   meter->charged = 0;
+  meter->gaps = 0;
   meter->cpu_started = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
   meter->looked = nanoseconds(CLOCK_MONOTONIC);
 }
@@ -21,7 +24,8 @@ void meter_start(Meter *meter, int64_t limit, int64_t most) {
 bool meter_is_over(Meter *meter) {
   int64_t now = nanoseconds(CLOCK_MONOTONIC), passed = now - meter->looked;
   meter->looked = now;
-  meter->charged += passed < meter->most ? passed : meter->most;
+  if (passed > meter->most && meter->gaps++ < GAPS_MAX) passed = meter->most;
+  meter->charged += passed;
   if (meter->charged < meter->limit) return false;
   return nanoseconds(CLOCK_THREAD_CPUTIME_ID) - meter->cpu_started >=
     meter->limit;

@@ -10,6 +10,7 @@
 #define COPY_IN_MAX 4194304
 #define COPY_OUT_MAX 1048576
 #define RESULTS 2
+#define JUMPS_MAX 1000
 
 static char functions_key; /* of the inner state's registry */
 
@@ -55,12 +56,33 @@ static void note_name(lua_State *L, Sandbox *sandbox) {
   memcpy(sandbox->name, about.short_src, sizeof about.short_src);
 }
 
+/* How many of two words there are that the parser remembers until a block
+** ends, and then looks at each for each. */
+static int count_jumps(const Sandbox *sandbox) {
+  static const char *const jumps[] = {"goto", "break"};
+  int count = 0;
+  for (int i = 0; i < 2; i++) {
+    const char *at = sandbox->text, *end = at + sandbox->text_size;
+    size_t size = strlen(jumps[i]);
+    while ((at = memmem(at, (size_t)(end - at), jumps[i], size)) != NULL) {
+      at += size;
+      count++;
+    }
+  }
+  return count;
+}
+
 /* Pushes the script as a function with an environment of its own. */
 static bool push_script(lua_State *L, Sandbox *sandbox) {
+  if (count_jumps(sandbox) > JUMPS_MAX) {
+    sandbox->outcome = BAD_SCRIPT;
+    snprintf(sandbox->message, sizeof sandbox->message,
+             "%s: more than %d times goto or break", sandbox->name, JUMPS_MAX);
+    return false;
+  }
   lua_pushfstring(L, "@%s", sandbox->script);
-  int status = luaL_loadbufferx(L, sandbox->text, sandbox->text_size,
-                                lua_tostring(L, -1), "t");
-  if (status != 0) {
+  int status = limits_load(sandbox, L, lua_tostring(L, -1));
+  if (status != 0 || sandbox->stopped) {
     note_failure(sandbox, L, status);
     return false;
   }
@@ -82,13 +104,15 @@ static void push_call(lua_State *L, Sandbox *sandbox) {
     plain_decode(L, &sandbox->plain, true);
 }
 
-/* Encodes what stands from `first` to the top. */
+/* Encodes what stands from `first` to the top. Only a script's functions are
+** kept: those that calls return would be without end. */
 static void take_results(lua_State *L, Sandbox *sandbox, int first) {
   Plain *plain = &sandbox->plain;
+  KeepFunction keep = sandbox->text != NULL ? keep_function : NULL;
   plain->size = 0;
   plain->limit = COPY_OUT_MAX;
   for (int i = first; i <= lua_gettop(L); i++) {
-    if (plain_encode(L, i, plain, keep_function)) continue;
+    if (plain_encode(L, i, plain, keep)) continue;
     sandbox->outcome = plain->out_of_space ? OUT_OF_MEMORY : BAD_SCRIPT;
     bool named = plain->where[0] != '\0' && !plain->out_of_space;
     snprintf(sandbox->message, sizeof sandbox->message, "%s: returns %s%s%s",

@@ -60,6 +60,9 @@ void limits_open(lua_State *L, Sandbox *sandbox);
 Sandbox *limits_sandbox(lua_State *L);
 /* Forgets what earlier jobs have used. */
 void limits_begin(Sandbox *sandbox);
+/* Pushes the script's text as a function, within the time for it; else its
+** status, or it was stopped. */
+int limits_load(Sandbox *sandbox, lua_State *L, const char *chunk);
 /* Runs the function on the thread within the limits. LUA_YIELD: stopped. */
 int limits_resume(lua_State *thread, lua_State *from, int arguments);
 /* Ends a coroutine that yielded or failed. */

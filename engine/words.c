@@ -7,6 +7,8 @@
 #define BYTES_MAX 256
 #define WORD_MAX 32
 #define NESTED_MAX 8
+#define CONVERSIONS_MAX 64
+#define NUMERAL_MAX 64
 
 /* Keys of the registry, by address. */
 static char prototype_key, metatable_key;
@@ -46,19 +48,37 @@ static int words_tostring(lua_State *L) {
   return 1;
 }
 
+/* Whether a conversion takes the argument: a long text is no number, and
+** to find out takes longer than an instruction may. */
+static void check_conversion(lua_State *L, char conversion, int argument) {
+  if (conversion == 'p') luaL_argerror(L, 1, "%p cannot be used");
+  if (strchr("sq", conversion) != NULL && conversion != '\0') return;
+  if (lua_type(L, argument) != LUA_TSTRING) return;
+  luaL_argcheck(L, lua_rawlen(L, argument) <= NUMERAL_MAX, argument,
+                "number expected, got a long text");
+}
+
+static void check_format(lua_State *L, const char *format, size_t size) {
+  int argument = 1;
+  for (const char *at = format; at < format + size; at++) {
+    if (*at != '%') continue;
+    at++;
+    if (at < format + size && *at == '%') continue;
+    while (at < format + size && *at != '\0' &&
+           strchr("-+ #.0123456789", *at) != NULL)
+      at++;
+    if (at == format + size) return;
+    if (++argument > CONVERSIONS_MAX + 1)
+      luaL_argerror(L, 1, "too many conversions");
+    check_conversion(L, *at, argument);
+  }
+}
+
 /* string.format: Lua's, for texts, numbers and booleans, without %p. */
 static int words_format(lua_State *L) {
   size_t size;
   const char *format = luaL_checklstring(L, 1, &size);
-  for (const char *at = format; at < format + size; at++) {
-    if (*at != '%') continue;
-    at++;
-    while (at < format + size && *at != '\0' &&
-           strchr("-+ #.0123456789", *at) != NULL)
-      at++;
-    if (at < format + size && *at == 'p')
-      return luaL_argerror(L, 1, "%p cannot be used");
-  }
+  check_format(L, format, size);
   for (int i = 2; i <= lua_gettop(L); i++) {
     int type = lua_type(L, i);
     luaL_argcheck(L,

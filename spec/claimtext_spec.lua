@@ -24,6 +24,17 @@ describe("claimtext", function()
     end
   end)
 
+  it("takes so many claims a text, and makes so many bytes", function()
+    assert.equal(128, #fill(("{x}"):rep(128), { x = "1" }))
+    assert.same({ '"' .. ("{x}"):rep(13) .. '{…" has too many claims' },
+      { select(2, claimtext.compile(("{x}"):rep(129), {})) })
+    assert.equal(65536, #fill("{x}{x}", { x = ("a"):rep(32768) }))
+    local text, problem = fill(".{x}{x}", { x = ("a"):rep(32768) })
+    assert.is_nil(text)
+    assert.same({ "claim_invalid", "x", "makes a text longer than 64 KiB" },
+      { problem.code, problem.claim, problem.why })
+  end)
+
   it("tells an absent {claim?} from a refusal", function()
     local text, problem = fill("{x?}")
     assert.is_nil(text)

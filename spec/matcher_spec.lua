@@ -1,6 +1,9 @@
+local begin = require("fulcio.engine").budget.begin
 local matcher = require("fulcio.matcher")
 
 describe("matcher", function()
+  before_each(begin)
+
   it("compares values by type", function()
     local test = assert(matcher.compile("x", 5))
     assert.is_true(test(5))
@@ -31,7 +34,22 @@ describe("matcher", function()
     for i = 1, 2000 do list[i] = ("a"):rep(14) .. "b!" end
     list[#list + 1] = "aab"
     assert.is_nil(test(list))
+    begin()
     assert.is_true(test({ list[1], list[2], "aab" }))
+  end)
+
+  it("gives up on patterns that take too long together", function()
+    for word, pattern in pairs({ match = "(a+)+b", glob = "*a*a*a*b" }) do
+      local list = {}
+      for i = 1, 200 do
+        list[i] = { __word = word, count = 1, pattern }
+      end
+      local test = assert(matcher.compile("x", list))
+      begin()
+      assert.is_nil(test(("a"):rep(word == "match" and 14 or 30) .. "b!"))
+      begin()
+      assert.is_false(test("b"))
+    end
   end)
 
   it("takes further matchers from an importer alone", function()

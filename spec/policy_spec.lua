@@ -542,6 +542,31 @@ describe("policy", function()
                    select(2, set:decide(claims({ x = "1" }))).reason)
     end)
 
+    it("asks no more policies when their checks took long enough", function()
+      local rest = 'must = { x = present }, san = { uri = "{sub}" },'
+      local files = { ["z.lua"] = { rest } }
+      for i = 1, 25 do
+        files[("a%02d.lua"):format(i)] = { rest .. " check = function()"
+          .. " for _ = 1, 200000 do end return false end," }
+      end
+      assert.equal("CHECK_REFUSED",
+        select(2, policies(files):decide(claims({ x = "1" }))).reason)
+    end)
+
+    it("lets no check use up what another's needs", function()
+      local set = policies({
+        ["a.lua"] = { 'must = { x = "a" }, san = { uri = "{sub}" },'
+          .. "check = (function() local kept return function()"
+          .. " while true do kept = { kept } end end end)()," },
+        ["b.lua"] = { 'must = { x = "b" }, san = { uri = "{sub}" },'
+          .. "check = function(c) return c.x == 'b' end," },
+      })
+      for _ = 1, 20 do assert.is_nil((set:decide(claims({ x = "a" })))) end
+      local many = {}
+      for i = 1, 3000 do many[i] = { ("%d"):format(i) } end
+      assert(set:decide(claims({ x = "b", many = many })))
+    end)
+
     it("names the refusal that came nearest", function()
       local set = policies({
         ["a.lua"] = { 'must = { x = present }, san = { uri = "{sub}" },' },

@@ -406,6 +406,14 @@ describe("sandbox", function()
         "local t = { 3, 2, 1 }\nsorted(t)")
     end)
 
+    it("let a call return no function, which would be kept", function()
+      local run = assert(box:load("x.lua", [[return function()
+        local x = {} return true, function() return x end end]]))
+      local value, message, code = box:call(run)
+      assert.same({ nil, "x.lua: returns a function", "bad_script" },
+                  { value, message, code })
+    end)
+
     it("are counted anew for every call", function()
       local small = new({ instructions = 10000 })
       local run = assert(small:load("x.lua",
@@ -414,20 +422,53 @@ describe("sandbox", function()
       assert.equal("too_long", (select(3, small:call(run, 20000))))
     end)
 
-    it("take no stall of the machine for what a script takes", function()
-      -- One instruction that costs more than the whole script may.
-      local size, find, used = 100, nil, 0
-      while used < 0.04 do
+    -- One call that costs so many seconds.
+    local function costly(seconds)
+      local size, call, used = 50, nil, 0
+      while used < seconds do
         size = size + size // 8
-        find = ("string.find(string.rep('a', %d), '.-.-.-b')"):format(size)
-        local run, start = assert(load("return " .. find)), os.clock()
+        call = ("string.find(string.rep('a', %d), '.-.-.-b')"):format(size)
+        local run, start = assert(load("return " .. call)), os.clock()
         run()
         used = os.clock() - start
       end
-      box = new({ prelude = "return { stall = function() "
-        .. find .. " end }" })
+      return "return { stall = function() " .. call .. " end }"
+    end
+
+    it("take no stall of the machine for what a script takes", function()
+      box = new({ prelude = costly(0.04) })
       returns("alive", "stall() for _ = 1, 999 do end return 'alive'")
       fails("too_long", "x.lua:1: took too long", "while true do stall() end")
+    end)
+
+    it("take what comes again for no stall", function()
+      local passed = 0
+      box = new({ prelude = costly(0.01) })
+      local run = assert(box:load("x.lua", [[return function(n)
+        for _ = 1, n do stall() for _ = 1, 20 do end end return n end]]))
+      while box:call(run, passed + 1) do passed = passed + 1 end
+      assert.is_true(passed >= 2 and passed < 12, passed)
+    end)
+
+    it("hold while a script is read", function()
+      local names = ("a,"):rep(189) .. "a"
+      fails("too_long", "x.lua: takes too long to read",
+        ("function z() local " .. names .. " "):rep(150)
+        .. ("x=x "):rep(30000) .. ("end "):rep(150) .. "return {}")
+      returns("alive", "return 'alive'")
+      bad("x.lua: more than 1000 times goto or break",
+        ("goto z "):rep(36000) .. "::z:: return {}")
+      bad("x.lua: more than 1000 times goto or break",
+        "while true do " .. ("break "):rep(40000) .. "end return {}")
+      returns("alive", "return 'alive'")
+    end)
+
+    it("leave numbers and conversions of a format few and short", function()
+      bad("x.lua:1: bad argument #2 to 'format' (number expected, got a long "
+        .. "text)", "return (string.format('%d', string.format('%065d', 1)))")
+      returns("7 %", "return (string.format('%d %%', '7'))")
+      bad("x.lua:1: bad argument #1 to 'format' (too many conversions)",
+        "return (string.format('" .. ("%s"):rep(65) .. "'))")
     end)
 
     it("end memory that scripts hold on to, not what they let go", function()

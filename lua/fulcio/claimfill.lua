@@ -6,6 +6,9 @@ local engine = require("fulcio.engine")
 
 local concat, find, sub = table.concat, string.find, string.sub
 
+-- Bytes; a certificate says far less, and checks what it says.
+local MAX = 65536
+
 local M = {}
 
 local function problem(code, claim, why)
@@ -45,11 +48,15 @@ end
 
 function fill.text(node, env)
   if #node == 1 then return fill_part(node[1], env) end
-  local out = {}
+  local out, size = {}, 0
   for i = 1, #node do
     local text, wrong = fill_part(node[i], env)
     if not text then return nil, wrong end
-    out[i] = text
+    out[i], size = text, size + #text
+    if size > MAX then
+      return nil, problem("claim_invalid", claimtext.first(node),
+                          "makes a text longer than 64 KiB")
+    end
   end
   return concat(out)
 end

@@ -5,7 +5,10 @@
 
 local words = require("fulcio.words")
 
-local find, sub = string.find, string.sub
+local concat, find, sub = table.concat, string.find, string.sub
+
+-- Of one text, claims and what stands between them.
+local PARTS = 128
 
 local M = {}
 
@@ -28,14 +31,21 @@ local function claim_part(name, options)
            direct = not find(name, "/", 1, true) }
 end
 
--- Appends to a node; texts that follow each other become one.
-local function append(node, part)
-  local last = node[#node]
-  if type(part) == "string" and type(last) == "string" then
-    node[#node] = last .. part
-  elseif part ~= "" then
-    node[#node + 1] = part
+-- Appends the texts that follow each other to a node, as one.
+local function append_texts(node, texts)
+  local text = concat(texts)
+  if text ~= "" then node[#node + 1] = text end
+end
+
+-- The claim that begins at `open`, and where it ends; nil, message.
+local function compile_claim(text, open, options)
+  local close = find(text, "}", open, true)
+  if not close then
+    return nil, ('"%s" has a { without } (a brace itself is {{)'):format(text)
   end
+  local part, message = claim_part(sub(text, open + 1, close - 1), options)
+  if not part then return nil, message end
+  return part, close
 end
 
 local function compile_text(text, options)
@@ -43,27 +53,26 @@ local function compile_text(text, options)
   if find(text, "{{%s*%.") then
     return nil, ('"%s" looks like a Go template: write {claim}'):format(text)
   end
-  local node = { kind = "text" }
-  local at = 1
+  local node, texts, at = { kind = "text" }, {}, 1
   while true do
     local open = find(text, "{", at, true)
-    append(node, sub(text, at, (open or 0) - 1))
+    texts[#texts + 1] = sub(text, at, (open or 0) - 1)
     if not open then break end
     if sub(text, open, open + 1) == "{{" then
-      append(node, "{")
+      texts[#texts + 1] = "{"
       at = open + 2
     else
-      local close = find(text, "}", open, true)
-      if not close then
-        return nil, ('"%s" has a { without } (a brace itself is {{)')
-          :format(text)
-      end
-      local part, message = claim_part(sub(text, open + 1, close - 1), options)
-      if not part then return nil, message end
-      append(node, part)
+      local part, close = compile_claim(text, open, options)
+      if not part then return nil, close end
+      append_texts(node, texts)
+      node[#node + 1], texts = part, {}
       at = close + 1
     end
+    if #node > PARTS then
+      return nil, ('"%s…" has too many claims'):format(sub(text, 1, 40))
+    end
   end
+  append_texts(node, texts)
   return node
 end
 

@@ -42,6 +42,14 @@ function Loader:data(source)
   self.errors[#self.errors + 1] = words.fault(place(source), message)
 end
 
+-- A check keeps the sandbox to itself: what it holds on to is missing from
+-- no other's.
+function Loader:give_sandbox(check)
+  if not check then return end
+  check.sandbox = self.sandbox
+  self.sandbox = words.sandbox()
+end
+
 function Loader:piece(source, kind)
   local data = self:data(source)
   if not data then return nil end
@@ -53,6 +61,7 @@ function Loader:piece(source, kind)
     empty_default = import.empty_default,
   })
   if type(data) ~= "table" then return nil end
+  self:give_sandbox(piece.checks[1])
   return piece, report, data
 end
 
@@ -191,7 +200,7 @@ local function by_place(a, b)
   return a.message < b.message
 end
 
---- Loads sources into { policies, sandbox, errors }; the errors are sorted
+--- Loads sources into { policies, errors }; the errors are sorted
 --- by file and line, and the policies are of use only without them.
 function M.load(sources, options)
   local loader = setmetatable({

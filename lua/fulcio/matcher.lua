@@ -2,17 +2,16 @@
 ---
 --- Values are compared by type and nothing is converted. A matcher that
 --- cannot decide since a text is too long has not matched; one that took
---- too long says nil, and the token is refused.
+--- too long, or is one too many for the decision's budget, says nil, and
+--- the token is refused.
 
 local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
-local LIST_SECONDS = 0.02  -- of the processor, for all texts of a list
-
 local M = {}
 
-local clock = os.clock
+local is_over = engine.budget.is_over
 local compile
 
 -- The one text that a word was given, or nil and how to write it.
@@ -36,7 +35,7 @@ local function by_pattern(make, example)
     return function(claim)
       if type(claim) ~= "string" then return false end
       local found, _, code = pattern:match(claim)
-      if code == "match_limit" then return nil end
+      if code == "match_limit" or is_over() then return nil end
       return found == true
     end
   end
@@ -103,11 +102,10 @@ function compilers.has(value)
   if not test then return nil, message end
   return function(claim)
     if type(claim) ~= "table" then return false end
-    local last = clock() + LIST_SECONDS
     for _, item in ipairs(claim) do
       local found = test(item)
       if found ~= false then return found end
-      if clock() > last then return nil end
+      if is_over() then return nil end
     end
     return false
   end

@@ -63,11 +63,17 @@ function Set:match(iss)
   return match
 end
 
-local function for_audience(policy, aud)
-  for _, one in ipairs(type(aud) == "table" and aud or { aud }) do
-    for _, wanted in ipairs(policy.audiences) do
-      if one == wanted then return true end
-    end
+-- The audiences of a token that has a list of them, which may be long.
+local function audiences_of(aud)
+  if type(aud) ~= "table" then return nil end
+  local set = {}
+  for _, one in ipairs(aud) do set[one] = true end
+  return set
+end
+
+local function for_audience(policy, aud, several)
+  for _, wanted in ipairs(policy.audiences) do
+    if wanted == aud or several and several[wanted] then return true end
   end
   return false
 end
@@ -99,7 +105,7 @@ end
 
 -- Whether a policy is the one for this token: true, or nil, a refusal, and
 -- true when no other policy may be tried.
-function Set:holds(policy, token)
+local function holds(policy, token)
   local names, wanted, code, final = unmet(policy, token)
   if code then
     return nil, refusal(code, {
@@ -109,7 +115,7 @@ function Set:holds(policy, token)
   end
   local plain = policy.checks[1] and claimvalue.plain(token)
   for _, check in ipairs(policy.checks) do
-    local ok, why, failure = self.sandbox:call(check.handle, plain)
+    local ok, why, failure = check.sandbox:call(check.handle, plain)
     if ok ~= true then
       return nil, refusal("check_refused", {
         log = { policy = policy.name, file = check.file,
@@ -120,6 +126,22 @@ function Set:holds(policy, token)
   return true
 end
 
+-- Seconds for the checks of all policies that a token is shown to.
+local CHECK_SECONDS = 0.025
+
+-- Whether a policy is the one for this token, as `holds` says, and how many
+-- seconds are left for others' checks.
+local function asked(policy, token, seconds)
+  if not policy.checks[1] then
+    local ok, refused, final = holds(policy, token)
+    return ok, refused, final, seconds
+  end
+  local started = os.clock()
+  local ok, refused, final = holds(policy, token)
+  seconds = seconds - (os.clock() - started)
+  return ok, refused, final or seconds < 0, seconds
+end
+
 -- How near a refusal came to a certificate.
 local nearness = { claim_missing = 1, must_not_met = 2, check_refused = 3 }
 
@@ -127,10 +149,12 @@ local nearness = { claim_missing = 1, must_not_met = 2, check_refused = 3 }
 --- challenge, template, issuer, subject }, or nil and a refusal.
 function Set:decide(token)
   local policies = self:of_issuer(token.iss)
-  local nearest
+  local several, seconds = audiences_of(token.aud), CHECK_SECONDS
+  local nearest, ok, refused, final
+  engine.budget.begin()
   for _, policy in ipairs(policies) do
-    if for_audience(policy, token.aud) then
-      local ok, refused, final = self:holds(policy, token)
+    if for_audience(policy, token.aud, several) then
+      ok, refused, final, seconds = asked(policy, token, seconds)
       if ok then return grant.fill(policy, token) end
       if final then return nil, refused end
       if not nearest or nearness[refused.code] > nearness[nearest.code] then
@@ -173,8 +197,7 @@ function M.load(sources, options)
   local loaded = loader.load(sources, options)
   if #loaded.errors > 0 then return nil, loaded.errors end
   return setmetatable({ policies = loaded.policies,
-                        exact = index(loaded.policies),
-                        sandbox = loaded.sandbox }, Set)
+                        exact = index(loaded.policies) }, Set)
 end
 
 --- Reads a folder's policies, `*.lua` in it, as sources for `load`.
