@@ -21,6 +21,8 @@ describe("words", function()
                 words.fault("d/x.lua", message))
     assert.same({ file = "x.lua", line = 1, message = "odd" },
                 words.fault("x.lua", "odd"))
+    assert.same({ file = "x.lua", line = 1, message = "returns a function" },
+                words.fault("x.lua", "x.lua: returns a function"))
   end)
 
   it("are shown to people as they are written", function()

@@ -44,7 +44,7 @@ end
 function M.fault(name, message)
   local line, rest = message:match(":(%d+):%s*(.*)$")
   return { file = name, line = tonumber(line) or 1,
-           message = rest or message }
+           message = rest or message:match("^.-: (.*)$") or message }
 end
 
 --- The word a value stands for, nil when it is not one.
