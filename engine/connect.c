@@ -11,6 +11,7 @@
 /* A module call that hangs must not hold up its own restart for ever, nor
 ** another process's. */
 #define RESTART_WAIT 2
+#define RESTART_WAIT_AGAIN 100000000 /* ns */
 #define TURN_WAIT 10
 
 /* the turn ------------------------------------------------------------ */
@@ -121,13 +122,29 @@ static CK_RV attach_first(Token *token, CK_SESSION_HANDLE *session) {
   return rv;
 }
 
+/* The module for this thread alone; false: another is in a call of it. Who
+** waits keeps all others out, so once it hangs the wait is short. */
+static bool alone(Token *token) {
+  double began = token_clock();
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  pthread_mutex_lock(&token->lock);
+  bool again = token->blocked_at != 0;
+  pthread_mutex_unlock(&token->lock);
+  until.tv_nsec += again ? RESTART_WAIT_AGAIN : 0;
+  until.tv_sec += again ? until.tv_nsec / 1000000000 : RESTART_WAIT;
+  until.tv_nsec %= 1000000000;
+  bool taken = pthread_rwlock_timedwrlock(&token->module->use, &until) == 0;
+  pthread_mutex_lock(&token->lock);
+  if (taken || !again) token->blocked_at = taken ? 0 : began;
+  pthread_mutex_unlock(&token->lock);
+  return taken;
+}
+
 /* Alone: a session must not be closed while it signs. */
 static CK_RV attach_anew(Token *token, CK_SESSION_HANDLE *session, CK_RV rv) {
   Module *module = token->module;
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += RESTART_WAIT;
-  if (pthread_rwlock_timedwrlock(&module->use, &until) != 0) return rv;
+  if (!alone(token)) return rv;
   if (module->ctx != NULL && token->epoch > 0) rv = attach(token, session);
   if (rv != CKR_OK && !token->refused) {
     rv = module_restart(module);

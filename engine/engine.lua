@@ -1077,9 +1077,11 @@ function token:info() end
 function token:ready() end
 
 --- How long the module has not come back from what it was asked to do.
----@return number signing seconds since the last signature, while some wait
+---@return number signing seconds since the last signature, while some wait,
+--- or since a call that hangs has kept it from being connected anew
 ---@return number connecting seconds that a connection has taken up to now
 ---@return number idle seconds since the last signature, while none waits
+---@return boolean up whether it is connected
 function token:still() end
 
 --- Has a key of this token sign something, also while the HSM has not

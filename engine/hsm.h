@@ -115,11 +115,12 @@ typedef struct Token {
   unsigned epoch;      /* grows with each connection; 0: never */
   unsigned generation; /* of the module, when it connected */
   double lost_at, retry_at, backoff;
-  CK_RV why; /* the state is not UP */
+  double blocked_at; /* a hanging call has kept it from connecting; 0: none */
+  CK_RV why;         /* the state is not UP */
   CK_SESSION_HANDLE *idle;
   unsigned idle_count, session_count;
   unsigned long signatures;
-  CK_RV ill;         /* no signature since is good, though the token is there */
+  CK_RV ill;         /* no signature since is good */
   struct Pool *pool; /* pool.c; NULL: no threads */
 } Token;
 double token_clock(void);
@@ -153,6 +154,8 @@ bool token_is_shut(Token *token);
 double token_due(Token *token);
 /* Seconds for which the module is at a connection; 0: it is not. */
 double token_connecting(Token *token);
+/* Seconds for which another call, which hangs, has prevented one. */
+double token_blocked(Token *token);
 
 /* object.c */
 typedef struct KeyName {
@@ -201,6 +204,7 @@ typedef struct Signing {
   unsigned char signature[HSM_SIGNATURE_MAX];
   size_t signature_size;
   unsigned finding; /* of the key, that made it */
+  bool reached;     /* the module was asked */
   CK_RV rv;
 } Signing;
 Signing *signing_make(HsmKey *key, Slice data, const char *hash);

@@ -199,13 +199,18 @@ static int token_ready(lua_State *L) {
   return 1;
 }
 
-/* token:still() --> seconds, seconds, seconds */
+/* token:still() --> seconds, seconds, seconds, boolean */
 static int token_still(lua_State *L) {
   Token *token = token_check(L, 1);
-  lua_pushnumber(L, pool_still(token));
+  double still = pool_still(token), blocked = token_blocked(token);
+  pthread_mutex_lock(&token->lock);
+  bool up = token->state == TOKEN_UP;
+  pthread_mutex_unlock(&token->lock);
+  lua_pushnumber(L, still > blocked ? still : blocked);
   lua_pushnumber(L, token_connecting(token));
   lua_pushnumber(L, pool_idle(token));
-  return 3;
+  lua_pushboolean(L, up);
+  return 4;
 }
 
 /* token:info() --> table */

@@ -61,20 +61,26 @@ static void look_again(Pool *pool, double seconds) {
     evtimer_add(pool->look, &span);
 }
 
-/* The oldest of those that wait, unless it may still wait. */
-static Job *late(Pool *pool) {
-  Job *job = TAILQ_FIRST(&pool->waiting);
-  if (job == NULL || token_clock() - job->since < ANSWER_SECONDS) return NULL;
-  TAILQ_REMOVE(&pool->waiting, job, waits);
-  return job;
+/* Whether it was still to come, and is not waited for any more. */
+static bool abandon(Pool *pool, Job *job) {
+  pthread_mutex_lock(&pool->lock);
+  job->abandoned = !job->finished;
+  if (job->abandoned) {
+    pool->jobs--;
+    pool->silent = true;
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return job->abandoned;
 }
 
-static void abandon(Pool *pool, Job *job) {
-  pthread_mutex_lock(&pool->lock);
-  job->abandoned = true;
-  pool->jobs--;
-  pool->silent = true;
-  pthread_mutex_unlock(&pool->lock);
+/* The oldest of those that wait, when it has waited for too long. */
+static Job *late(Pool *pool) {
+  Job *job = TAILQ_FIRST(&pool->waiting);
+  if (job == NULL || token_clock() - job->since < ANSWER_SECONDS ||
+      !abandon(pool, job))
+    return NULL;
+  TAILQ_REMOVE(&pool->waiting, job, waits);
+  return job;
 }
 
 /* A thread may hang with jobs behind it that nobody was called for, or with
@@ -95,7 +101,6 @@ static void on_look(evutil_socket_t fd, short what, void *context) {
   }
   lua_State *L = job->L;
   job->L = NULL;
-  abandon(pool, job);
   int results = engine_fail(L, "hsm_busy", "the HSM has not answered for %d s",
                             ANSWER_SECONDS);
   loop_resume(L, results);

@@ -11,8 +11,9 @@ enum { THREADS_MAX = 64 };
 
 typedef struct Job {
   Signing *signing;
-  lua_State *L;          /* loop's side only; NULL: nobody waits any more */
-  bool begun, abandoned; /* the pool's lock; the latter is the same */
+  lua_State *L;         /* loop's side only; NULL: nobody waits any more */
+  bool begun, finished; /* the pool's lock; at most one of the latter */
+  bool abandoned;       /*   and this */
   double since;
   TAILQ_ENTRY(Job) waits; /* loop's side only */
   STAILQ_ENTRY(Job) next; /* to do, or done */
@@ -24,7 +25,8 @@ typedef struct Signer {
   pthread_t thread;
   sem_t call;
   bool rests;
-  struct Signer *below; /* in the pile of those that rest */
+  struct Signer *below;  /* in the pile of those that rest */
+  struct Signer *called; /* the loop's side only: who is called after it */
 } Signer;
 
 typedef struct Pool {

@@ -117,7 +117,8 @@ static void finish(Pool *pool, Job *job, double began, double work) {
   pthread_mutex_lock(&pool->lock);
   if (STAILQ_EMPTY(&pool->done)) pool->done_at = now;
   STAILQ_INSERT_TAIL(&pool->done, job, next);
-  if (!job->abandoned) pool->jobs--;
+  job->finished = !job->abandoned;
+  if (job->finished) pool->jobs--;
   if (job->begun) {
     pool->moved_at = now;
     pool->silent = pool->unproved = false;
@@ -172,14 +173,14 @@ void signers_call(Pool *pool, bool hurry) {
     pool->resting = one->below;
     pool->resting_count--;
     one->rests = false;
-    one->below = called;
+    one->called = called;
     called = one;
   }
   pthread_mutex_unlock(&pool->lock);
+  /* One that woke by itself may rest again by now: it looks once more. */
   while (called != NULL) {
-    Signer *one = called;
-    called = one->below; /* it is the signer's own again once called */
-    sem_post(&one->call);
+    sem_post(&called->call);
+    called = called->called;
   }
 }
 

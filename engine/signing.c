@@ -166,6 +166,7 @@ static CK_RV attempt(Signing *signing, unsigned *epoch) {
   pthread_rwlock_rdlock(&token->module->use);
   CK_RV rv = token_take(token, &session, epoch);
   if (rv == CKR_OK) {
+    signing->reached = true;
     rv = sign_once(signing, session, *epoch);
     if (ckr_trouble(rv) == TROUBLE_LOGIN) {
       forget_handle(signing->key);
@@ -234,16 +235,16 @@ static Trouble trouble_of(const Signing *signing) {
   return TROUBLE_GONE;
 }
 
-/* What no reconnection mends makes the token not ready, until it signs. */
-static void note_health(const Signing *signing, Trouble trouble) {
+/* A token that was asked and did not sign is not ready, until it does. */
+static void note_health(const Signing *signing) {
   Token *token = signing->key->token;
-  if (trouble != TROUBLE_NONE && trouble != TROUBLE_FATAL) return;
+  if (!signing->reached) return;
   pthread_mutex_lock(&token->lock);
   token->ill = signing->rv;
   pthread_mutex_unlock(&token->lock);
 }
 
-void signing_run(Signing *signing) {
+static void sign(Signing *signing) {
   Token *token = signing->key->token;
   bool renewed = false;
   double last = token_clock() + RECOVERY_SECONDS;
@@ -254,7 +255,6 @@ void signing_run(Signing *signing) {
     if (rv == CKR_OK) rv = verified(signing, epoch);
     signing->rv = rv;
     Trouble trouble = trouble_of(signing);
-    note_health(signing, trouble);
     if (trouble == TROUBLE_SESSION && !renewed) {
       renewed = true;
     } else if (trouble == TROUBLE_BUSY && busy++ < BUSY_TRIES) {
@@ -267,6 +267,11 @@ void signing_run(Signing *signing) {
       return;
     }
   }
+}
+
+void signing_run(Signing *signing) {
+  sign(signing);
+  note_health(signing);
 }
 
 int signing_push(lua_State *L, const Signing *signing) {

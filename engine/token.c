@@ -154,6 +154,13 @@ double token_connecting(Token *token) {
   return began == 0 ? 0 : token_clock() - began;
 }
 
+double token_blocked(Token *token) {
+  pthread_mutex_lock(&token->lock);
+  double since = token->blocked_at;
+  pthread_mutex_unlock(&token->lock);
+  return since == 0 ? 0 : token_clock() - since;
+}
+
 /* With the lock held, which is let go meanwhile: one session more. */
 static CK_RV add_session(Token *token, CK_SESSION_HANDLE *session,
                          unsigned epoch) {

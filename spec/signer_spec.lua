@@ -508,6 +508,130 @@ describe("signer", function()
     assert.equal(4, most_at_once({ SHIM_SIGN_MS = "100" }))
   end)
 
+  -- Runs text with a token of the shim, and FAULT, the file of its faults.
+  local function faulty(sessions, text, more)
+    local fault = token.directory .. "/fault"
+    more.SHIM_FAULT = fault
+    token.module = hsm.shim
+    return token:lua(([[
+      local FAULT = %q
+      local function faults(text)
+        local file = assert(io.open(FAULT, "w"))
+        file:write(text, "\n")
+        file:close()
+      end
+      local token = assert(open({ sessions = %d }))
+      local key = assert(token:key({ label = "k" }))
+      engine.server.spawn(function()
+        %s
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      engine.server.run()
+    ]]):format(fault, sessions, text), more)
+  end
+
+  it("has all its threads after signatures that failed", function()
+    local count = token.directory .. "/n"
+    faulty(8, ([[
+      local stopping, left = false, 0
+      local function many(rounds)
+        for _ = 1, 32 do
+          left = left + 1
+          engine.server.spawn(function()
+            for _ = 1, rounds do
+              if stopping then break end
+              if not key:sign("x") then engine.server.sleep(0.02) end
+            end
+            left = left - 1
+          end)
+        end
+      end
+      local function finish()
+        while left > 0 do engine.server.sleep(0.02) end
+      end
+      assert(key:sign("x"))
+      many(20)
+      finish()
+      faults("C_Sign 0x30")
+      many(1e9)
+      engine.server.sleep(2)
+      os.remove(FAULT)
+      stopping = true
+      finish()
+      while not key:sign("x") do engine.server.sleep(0.1) end
+      os.remove(%q)
+      stopping = false
+      many(4)
+      finish()
+    ]]):format(count), { SHIM_SIGN_MS = "20", SHIM_COUNT = count })
+    local most = 0
+    for n in read(count):gmatch("(%d+) at once") do
+      most = math.max(most, tonumber(n))
+    end
+    assert.equal(8, most)
+  end)
+
+  it("goes on after a signature that came as it was given up", function()
+    assert.equal("good", faulty(1, [[
+      local monotonic = engine.system.monotonic
+      local function block(seconds)
+        local last = monotonic() + seconds
+        repeat until monotonic() > last
+      end
+      assert(key:sign("x"))
+      -- From shortly before its end on, timers keep the loop from hearing.
+      local started = monotonic()
+      for i = 0, 90 do
+        engine.server.spawn(function()
+          local due = started + 4.9 + (i == 0 and 0 or 0.0001 + i / 1e5)
+          engine.server.sleep(due - monotonic())
+          block(i == 0 and 0.012 or 0.003)
+        end)
+      end
+      key:sign("x")
+      engine.server.sleep(0.2)
+      io.write(select(3, key:sign("x")) or "good")
+    ]], { SHIM_SIGN_MS = "4995" }))
+  end)
+
+  it("is not ready while it signs nothing, however it connects", function()
+    for _, code in ipairs({ "0x30", "0x31", "0x6", "0xa0", "0xb1" }) do
+      assert.equal("no, no, yes", faulty(2, ([[
+        local function says() return token:ready() and "yes" or "no" end
+        assert(key:sign("x"))
+        faults("C_Sign %s")
+        assert(not key:sign("x"))
+        io.write(says(), ", ")
+        engine.server.sleep(1.5)
+        io.write(says(), ", ")
+        os.remove(FAULT)
+        local last = engine.system.monotonic() + 10
+        while not token:probe(key) and engine.system.monotonic() < last do
+          engine.server.sleep(0.1)
+        end
+        io.write(says())
+      ]]):format(code), {}))
+    end
+  end)
+
+  it("knows of a call that hangs where it cannot connect anew", function()
+    assert.equal("0, blocked", faulty(2, [[
+      assert(key:sign("x"))
+      faults("C_Sign hang 1")
+      assert(not key:sign("x"))
+      while not token:probe(key) do engine.server.sleep(0.1) end
+      io.write(("%.0f, "):format(token:still()))
+      faults("C_Sign 0x30")
+      local last = engine.system.monotonic() + 15
+      repeat
+        assert(not key:sign("x"))
+        engine.server.sleep(0.1)
+      until token:still() > 4 or engine.system.monotonic() > last
+      io.write(token:still() > 4 and "blocked" or "not blocked")
+    ]], {}))
+  end)
+
   it("makes do with fewer sessions than it wanted", function()
     token.module = hsm.shim
     assert.equal("40", token:lua([[

@@ -14,7 +14,7 @@
 **                  wrong
 **   SHIM_LIE       from this signature on (1: the first) all are wrong
 **   SHIM_COUNT     a file to which each C_Login, C_Sign and fault adds a line,
-**                  and "N at once" when there have never been so many C_Sign
+**                  and "N at once" when there were never so many C_Sign in it
 */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -273,9 +273,11 @@ static atomic_uint under_way;
 /* Says so when it is one more at once than ever before. */
 static void count_in(void) {
   static unsigned most;
+  const char *path = setting("SHIM_COUNT", NULL);
   unsigned now = atomic_fetch_add(&under_way, 1) + 1;
   char line[32];
   pthread_mutex_lock(&lock);
+  if (path == NULL || access(path, F_OK) != 0) most = 0; /* begun anew */
   bool more = now > most;
   if (more) most = now;
   pthread_mutex_unlock(&lock);

@@ -135,7 +135,7 @@ local function leave_if_it_hangs(token)
   end
 end
 
--- A token heals by itself of these.
+-- A token that is not up heals by itself of these.
 local passing = { hsm_gone = true, bad_pin = true, pin_locked = true }
 
 -- So long, in seconds, nobody may have asked for a signature before one is
@@ -146,8 +146,8 @@ local IDLE = 5
 -- that its key is back, or that its HSM answers again.
 local function worth_a_probe(token)
   local ok, _, code = token:ready()
-  if not ok then return not passing[code] end
-  local _, _, idle = token:still()
+  local _, _, idle, up = token:still()
+  if not ok then return up or not passing[code] end
   return idle > IDLE
 end
 
