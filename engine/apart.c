@@ -10,9 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A child that hangs must not hold up a start for ever. */
-#define CHILD_SECONDS 60
-
 static void write_all(int fd, const char *bytes, size_t size) {
   while (size > 0) {
     ssize_t written = write(fd, bytes, size);
@@ -31,10 +28,10 @@ static void write_text(lua_State *L, int index, int fd) {
 
 /* Runs the function and sends '+' and its text, or '-', the code, a line
 ** end and the message. */
-static void child(lua_State *L, int fd, pid_t parent) {
+static void child(lua_State *L, int fd, pid_t parent, unsigned seconds) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(EXIT_FAILURE);
-  alarm(CHILD_SECONDS);
+  alarm(seconds);
   lua_settop(L, 1);
   if (lua_pcall(L, 0, 3, 0) != LUA_OK) {
     write_all(fd, "-failed\n", 8);
@@ -67,11 +64,11 @@ static void read_all(lua_State *L, int fd) {
 }
 
 /* What the child sent is on top of the stack. */
-static int answer(lua_State *L, int status) {
+static int answer(lua_State *L, int status, unsigned seconds) {
   size_t size;
   const char *text = lua_tolstring(L, -1, &size);
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    return engine_fail(L, "failed", "no answer for %d seconds", CHILD_SECONDS);
+    return engine_fail(L, "timeout", "no answer for %d seconds", (int)seconds);
   if (size == 0)
     return engine_fail(L, "failed", "the child process ended by signal %d",
                        WIFSIGNALED(status) ? WTERMSIG(status) : 0);
@@ -87,17 +84,19 @@ static int answer(lua_State *L, int status) {
   return 3;
 }
 
-/* system.apart(run) --> text | nil, message, code */
+/* system.apart(run, seconds) --> text | nil, message, code */
 int system_apart(lua_State *L) {
   int ends[2];
   luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_Integer seconds = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, seconds >= 1 && seconds <= 86400, 2, "1 to 86400 expected");
   if (pipe2(ends, O_CLOEXEC) != 0)
     return engine_fail(L, "failed", "pipe: %s", strerror(errno));
   pid_t parent = getpid();
   pid_t pid = fork();
   if (pid == 0) {
     close(ends[0]);
-    child(L, ends[1], parent);
+    child(L, ends[1], parent, (unsigned)seconds);
   }
   close(ends[1]);
   if (pid < 0) {
@@ -108,5 +107,5 @@ int system_apart(lua_State *L) {
   close(ends[0]);
   int status;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
-  return answer(L, status);
+  return answer(L, status, (unsigned)seconds);
 }

@@ -890,7 +890,7 @@ function engine.system.now_ms() end
 ---@return number
 function engine.system.monotonic() end
 
---- A secret: the text itself, "@FILE" (its content less one final newline),
+--- A secret: the text itself, "@FILE" (its content less one final line end),
 --- "credential:NAME" (of systemd's) or "env:NAME". Text is wiped from the
 --- command line where it stood. At most 64 KiB from a file.
 ---@param source string
@@ -974,12 +974,13 @@ function engine.system.notify(state) end
 
 --- Runs a function in a child process, for what must not happen in this
 --- one: PKCS#11 before a fork. It returns a text, or nil, message, code.
---- After a minute the child is ended.
+--- After so many seconds the child is ended: it may hang.
 ---@param run fun(): string|nil, string?, string?
+---@param seconds integer 1 to 86,400
 ---@return string|nil text
 ---@return string? message
----@return string? code "failed", or the function's own
-function engine.system.apart(run) end
+---@return string? code "timeout" "failed", or the function's own
+function engine.system.apart(run, seconds) end
 
 -- pkcs11 ---------------------------------------------------------------
 

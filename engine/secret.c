@@ -96,7 +96,10 @@ static int secret_from_file(lua_State *L, const char *path) {
   char buffer[SECRET_MAX + 1];
   ssize_t size = read_small(path, buffer);
   int number = errno;
-  if (size > 0 && buffer[size - 1] == '\n') size--;
+  if (size > 0 && buffer[size - 1] == '\n') {
+    size--;
+    if (size > 0 && buffer[size - 1] == '\r') size--;
+  }
   bool kept = size >= 0 && secret_fill(secret, buffer, (size_t)size);
   OPENSSL_cleanse(buffer, sizeof buffer);
   if (size < 0)

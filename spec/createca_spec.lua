@@ -47,6 +47,23 @@ describe("createca", function()
     assert(root:signed(root.der))
   end)
 
+  it("ends when the module hangs", function()
+    local module, fault = token.module, token.directory .. "/fault"
+    assert(engine.system.write(fault, "C_Login hang\n"))
+    token.module = os.getenv("PWD") .. "/" .. hsm.shim
+    assert(engine.system.write(token.directory .. "/crypto11.conf",
+      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
+        :format(token.module, hsm.pin)))
+    token.environment.SHIM_FAULT = fault
+    local output, ok = createca(FULCIO .. " --hsm-timeout 1s")
+    token.module = module
+    assert.is_false(ok)
+    assert.equal(("fulcio createca: %s/%s: no answer for 1 seconds"
+      .. " (--hsm-timeout)\n"):format(os.getenv("PWD"), hsm.shim), output)
+    output = createca(FULCIO .. " --hsm-timeout 0s")
+    assert.equal("fulcio createca: --hsm-timeout: from 1s to 24h\n", output)
+  end)
+
   it("stores it in the token, as other tools see it", function()
     assert.is_true(select(2, createca(FULCIO)))
     local listing = token:shell(("pkcs11-tool --module %s --login --pin %s"

@@ -34,7 +34,7 @@ describe("listeners", function()
       return json.encode({ shared = found.grpc == found.http,
         legacy = found.legacy and found.legacy.address,
         lines = table.concat(lines) })
-    end)
+    end, 60)
     if not text then return nil, message end
     return engine.claims.parse(text), engine.claims.parse(
       assert(program.read(directory .. "/data/ports.json")))

@@ -3,6 +3,7 @@
 
 local chain = require("fulcio.ca.chain")
 local engine = require("fulcio.engine")
+local hsm = require("fulcio.hsm")
 local keyholder = require("fulcio.keyholder")
 local options = require("fulcio.options")
 local shelf = require("fulcio.shelf")
@@ -117,6 +118,11 @@ local function lifetime_fault(seconds)
   return "--lifetime: from 1s to the year 9999, such as 87600h"
 end
 
+local function timeout_fault(seconds)
+  if seconds >= 1 and seconds <= 86400 then return nil end
+  return "--hsm-timeout: from 1s to 24h"
+end
+
 local function template_fault(settings)
   local name = settings.template:match("([^/]*)%.lua$") or settings.template
   if name ~= "intermediate" or settings.csr or settings.import ~= "" then
@@ -138,17 +144,11 @@ local function contradiction(settings)
     return "--hsm-caroot-id must be set, or --key FILE without an HSM"
   end
   return lifetime_fault(settings.lifetime) or template_fault(settings)
+    or timeout_fault(settings.hsm_timeout)
 end
 
-local M = {}
-
---- Runs the command; returns the exit status.
-function M.run(arguments)
-  local settings, wrong = options.parse("createca", arguments)
-  if not settings then return refuse(wrong) end
-  wrong = contradiction(settings)
-  if wrong then return refuse(wrong) end
-  local kind, holder, made, ok
+local function create(settings)
+  local kind, holder, made, ok, wrong
   kind, wrong = load_template(settings)
   if not kind then return refuse(wrong) end
   holder, wrong = keyholder.open(settings)
@@ -164,6 +164,38 @@ function M.run(arguments)
   end
   io.stdout:write(text)
   return 0
+end
+
+-- A module that hangs cannot be stopped, but its process can.
+local function create_in_token(settings)
+  local where, message = hsm.named(settings)
+  if not where then return refuse(message) end
+  local status, code
+  status, message, code = engine.system.apart(function()
+    local done = create(settings)
+    io.stdout:flush()
+    return ("%d"):format(done)
+  end, math.ceil(settings.hsm_timeout))
+  if status then return tonumber(status) end
+  if code == "timeout" then
+    message = ("%s: %s (--hsm-timeout)"):format(where.module, message)
+  end
+  return refuse(message)
+end
+
+local M = {}
+
+--- Runs the command; returns the exit status.
+function M.run(arguments)
+  local settings, wrong = options.parse("createca", arguments)
+  if not settings then return refuse(wrong) end
+  wrong = contradiction(settings)
+  if wrong then return refuse(wrong) end
+  if settings.key:find("^pkcs11:") then
+    settings.hsm_key_label, settings.key = settings.key, ""
+  end
+  if settings.key ~= "" then return create(settings) end
+  return create_in_token(settings)
 end
 
 return M

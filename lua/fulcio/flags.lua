@@ -146,6 +146,8 @@ local making = {
   { "template", value = "NAME", default = "root",
     "policies/templates/NAME.lua, or a file" },
   { "lifetime", kind = "duration", "instead of the template's: 87600h" },
+  { "hsm-timeout", kind = "duration", default = 60,
+    "for all that is asked of the HSM; an RSA key may take minutes" },
   { "csr", kind = "boolean", default = false,
     "make a request for another CA to sign, not a root" },
   { "import", value = "FILE", default = "",

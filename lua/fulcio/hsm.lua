@@ -89,6 +89,9 @@ end
 
 -- A PIN that was not given may be in the environment.
 local function pin_of(value, source)
+  if value and source then
+    return nil, "a PIN and its source are given: leave one of them out"
+  end
   if value then return value end
   if source then return pin_from(source) end
   if os.getenv("FULCIO_HSM_PIN") then
@@ -171,7 +174,7 @@ function M.read(path)
   if values then ok, message = check(values) end
   if ok then module, message = module_at(values.Path) end
   if not module then return nil, path .. ": " .. message end
-  pin, message = pin_of(values.Pin, values.PinSource)
+  pin, message = pin_of(said(values.Pin), said(values.PinSource))
   if message then return nil, path .. ": " .. message end
   local wait = above_zero(values.PoolWaitTimeout)
   return {

@@ -138,9 +138,6 @@ function M.open(settings)
   if not known[algorithm] then
     return nil, ("--generate-key: unknown algorithm %q"):format(algorithm)
   end
-  if settings.key:find("^pkcs11:") then
-    settings.hsm_key_label, settings.key = settings.key, ""
-  end
   if settings.key ~= "" then return open_file(settings) end
   return open_token(settings)
 end

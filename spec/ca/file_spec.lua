@@ -33,6 +33,12 @@ describe("ca.file", function()
     refuses(options, options.fileca_key)
     options.fileca_key_passwd = assert(engine.system.secret("hunter2"))
     assert(file.open(options))
+    local written = directory .. "/passwd"
+    for _, text in ipairs({ "hunter2", "hunter2\n", "hunter2\r\n" }) do
+      assert(engine.system.write(written, text))
+      options.fileca_key_passwd = assert(engine.system.secret("@" .. written))
+      assert(file.open(options))
+    end
     options.fileca_key_passwd = assert(engine.system.secret("hunter3"))
     refuses(options, options.fileca_key)
   end)

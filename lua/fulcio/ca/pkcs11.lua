@@ -222,9 +222,10 @@ function M.open(options)
   -- What the workers of an earlier run said of their PIN.
   local lock = options.data_dir .. "/pkcs11.lock"
   os.remove(lock)
-  local pem, wrong = engine.system.apart(function()
+  local pem, wrong, code = engine.system.apart(function()
     return prove(options, settings, name)
-  end)
+  end, CONNECTION_HANGS)
+  if code == "timeout" then wrong = settings.module .. ": " .. wrong end
   if not pem then return nil, "--ca pkcs11ca: " .. wrong end
   local certificates = engine.x509.parse(pem)
   return setmetatable({
