@@ -21,13 +21,9 @@ static int budget_begin(lua_State *L) {
 
 /* budget.is_over() --> boolean */
 static int budget_is_over(lua_State *L) {
-  if (budget.begun) {
-    lua_pushboolean(L, meter_is_over(&budget.meter));
-    return 1;
-  }
-  meter_start(&budget.meter, NANOSECONDS, NANOSECONDS_STEP);
+  lua_pushboolean(L, budget.begun && meter_is_over(&budget.meter));
+  if (!budget.begun) meter_start(&budget.meter, NANOSECONDS, NANOSECONDS_STEP);
   budget.begun = true;
-  lua_pushboolean(L, 0);
   return 1;
 }
 

@@ -11,7 +11,7 @@
 /* A module call that hangs must not hold up its own restart for ever, nor
 ** another process's. */
 #define RESTART_WAIT 2
-#define RESTART_WAIT_AGAIN 100000000 /* ns */
+#define RESTART_WAIT_AGAIN 0.1
 #define TURN_WAIT 10
 
 /* the turn ------------------------------------------------------------ */
@@ -126,15 +126,13 @@ static CK_RV attach_first(Token *token, CK_SESSION_HANDLE *session) {
 ** waits keeps all others out, so once it hangs the wait is short. */
 static bool alone(Token *token) {
   double began = token_clock();
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
   pthread_mutex_lock(&token->lock);
   bool again = token->blocked_at != 0;
   pthread_mutex_unlock(&token->lock);
-  until.tv_nsec += again ? RESTART_WAIT_AGAIN : 0;
-  until.tv_sec += again ? until.tv_nsec / 1000000000 : RESTART_WAIT;
-  until.tv_nsec %= 1000000000;
-  bool taken = pthread_rwlock_timedwrlock(&token->module->use, &until) == 0;
+  struct timespec until =
+    token_time(began + (again ? RESTART_WAIT_AGAIN : RESTART_WAIT));
+  bool taken = pthread_rwlock_clockwrlock(&token->module->use, CLOCK_MONOTONIC,
+                                          &until) == 0;
   pthread_mutex_lock(&token->lock);
   if (taken || !again) token->blocked_at = taken ? 0 : began;
   pthread_mutex_unlock(&token->lock);

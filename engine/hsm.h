@@ -124,6 +124,8 @@ typedef struct Token {
   struct Pool *pool; /* pool.c; NULL: no threads */
 } Token;
 double token_clock(void);
+/* A time of that clock, as waits with CLOCK_MONOTONIC take it. */
+struct timespec token_time(double when);
 /* The first connection; later ones happen by themselves. */
 CK_RV token_connect(Token *token);
 /* connect.c: finds the token and logs in, in a session that is then the

@@ -27,8 +27,7 @@ static void rest(Signer *self, double due) {
   pool->resting = self;
   pool->resting_count++;
   pthread_mutex_unlock(&pool->lock);
-  struct timespec until = {(time_t)due, 0};
-  until.tv_nsec = (long)((due - (double)until.tv_sec) * 1e9);
+  struct timespec until = token_time(due);
   if (due == 0)
     sem_wait(&self->call);
   else

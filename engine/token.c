@@ -19,6 +19,12 @@ double token_clock(void) {
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+struct timespec token_time(double when) {
+  struct timespec at = {(time_t)when, 0};
+  at.tv_nsec = (long)((when - (double)at.tv_sec) * 1e9);
+  return at;
+}
+
 /* With the lock held: when the next attempt may be made. */
 static void back_off(Token *token) {
   double pause = token->backoff * 2;
@@ -78,8 +84,7 @@ static void drop(Token *token, CK_RV why) {
 ** time is over. */
 static bool await(Token *token, double until) {
   if (until <= token_clock()) return false;
-  struct timespec at = {(time_t)until, 0};
-  at.tv_nsec = (long)((until - (double)at.tv_sec) * 1e9);
+  struct timespec at = token_time(until);
   pthread_cond_timedwait(&token->freed, &token->lock, &at);
   return true;
 }

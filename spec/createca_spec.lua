@@ -9,13 +9,16 @@ local PROGRAM = (os.getenv("BUILD") or "build") .. "/fulcio"
 describe("createca", function()
   local token, out
 
+  local function configure(module)
+    files.write(token.directory .. "/crypto11.conf",
+      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
+        :format(module, hsm.pin))
+  end
+
   before_each(function()
     token = hsm.new()
     out = token.directory .. "/root.pem"
-    local file = assert(io.open(token.directory .. "/crypto11.conf", "w"))
-    file:write(('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
-      :format(hsm.softhsm, hsm.pin))
-    file:close()
+    configure(hsm.softhsm)
   end)
   after_each(function() token:remove() end)
 
@@ -48,18 +51,14 @@ describe("createca", function()
   end)
 
   it("ends when the module hangs", function()
-    local module, fault = token.module, token.directory .. "/fault"
-    assert(engine.system.write(fault, "C_Login hang\n"))
-    token.module = os.getenv("PWD") .. "/" .. hsm.shim
-    assert(engine.system.write(token.directory .. "/crypto11.conf",
-      ('{"Path":"%s","TokenLabel":"spec","Pin":"%s"}')
-        :format(token.module, hsm.pin)))
-    token.environment.SHIM_FAULT = fault
+    local module = os.getenv("PWD") .. "/" .. hsm.shim
+    token.environment.SHIM_FAULT = token.directory .. "/fault"
+    files.write(token.environment.SHIM_FAULT, "C_Login hang\n")
+    configure(module)
     local output, ok = createca(FULCIO .. " --hsm-timeout 1s")
-    token.module = module
     assert.is_false(ok)
-    assert.equal(("fulcio createca: %s/%s: no answer for 1 seconds"
-      .. " (--hsm-timeout)\n"):format(os.getenv("PWD"), hsm.shim), output)
+    assert.equal(("fulcio createca: %s: no answer for 1 seconds"
+      .. " (--hsm-timeout)\n"):format(module), output)
     output = createca(FULCIO .. " --hsm-timeout 0s")
     assert.equal("fulcio createca: --hsm-timeout: from 1s to 24h\n", output)
   end)

@@ -1,4 +1,4 @@
---- Files of specs: read, written, and gone when the spec is over.
+--- Files of specs, read and written whole.
 
 local M = {}
 

@@ -1,6 +1,7 @@
 --- The real program, for specs: started on free ports, asked, stopped.
 
 local engine = require("fulcio.engine")
+local files = require("spec.files")
 local json = require("fulcio.json")
 local process = require("spec.process")
 
@@ -22,13 +23,8 @@ function M.wait(found)
   end
 end
 
-function M.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+--- What a file holds; nil when it is not there.
+M.read = files.found
 
 --- Starts `build/fulcio ARGUMENTS`; `environment` is added to ours.
 function M.start(arguments, environment)

@@ -168,17 +168,16 @@ end
 
 -- A module that hangs cannot be stopped, but its process can.
 local function create_in_token(settings)
-  local where, message = hsm.named(settings)
-  if not where then return refuse(message) end
-  local status, code
-  status, message, code = engine.system.apart(function()
+  local status, message, code = engine.system.apart(function()
     local done = create(settings)
     io.stdout:flush()
     return ("%d"):format(done)
   end, math.ceil(settings.hsm_timeout))
   if status then return tonumber(status) end
   if code == "timeout" then
-    message = ("%s: %s (--hsm-timeout)"):format(where.module, message)
+    local where = hsm.named(settings)
+    message = ("%s: %s (--hsm-timeout)"):format(where and where.module
+      or "the HSM", message)
   end
   return refuse(message)
 end

@@ -132,13 +132,9 @@ local CHECK_SECONDS = 0.025
 -- Whether a policy is the one for this token, as `holds` says, and how many
 -- seconds are left for others' checks.
 local function asked(policy, token, seconds)
-  if not policy.checks[1] then
-    local ok, refused, final = holds(policy, token)
-    return ok, refused, final, seconds
-  end
-  local started = os.clock()
+  local started = policy.checks[1] and os.clock()
   local ok, refused, final = holds(policy, token)
-  seconds = seconds - (os.clock() - started)
+  if started then seconds = seconds - (os.clock() - started) end
   return ok, refused, final or seconds < 0, seconds
 end
 

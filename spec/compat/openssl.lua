@@ -13,9 +13,7 @@ local made = {}
 
 local function write(name, bytes)
   local path = directory .. "/" .. name
-  local file = assert(io.open(path, "wb"))
-  file:write(bytes)
-  file:close()
+  files.write(path, bytes)
   return path
 end
 

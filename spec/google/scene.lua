@@ -2,6 +2,7 @@
 
 local engine = require("fulcio.engine")
 local fake = require("spec.google.fake")
+local files = require("spec.files")
 local googleca = require("fulcio.ca.googleca")
 local json = require("fulcio.json")
 
@@ -17,9 +18,7 @@ local M = {}
 M.POOL = "projects/p/locations/l/caPools/pool"
 
 local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
+  files.write(path, text)
   os.execute("chmod 600 " .. path)
   return path
 end

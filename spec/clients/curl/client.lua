@@ -21,9 +21,7 @@ local function run(command, ...)
 end
 
 local function write(name, text)
-  local file = assert(io.open(directory .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
+  files.write(directory .. "/" .. name, text)
 end
 
 local function base64(name)
