@@ -151,6 +151,30 @@ function engine.pkey.open_json(file) end
 ---@return string
 function engine.pkey.der(signature) end
 
+--- Makes a seal: only it, in this process and in those forked later, opens
+--- what it has shut. Collected, it is wiped.
+---@return fulcio.seal
+function engine.pkey.seal() end
+
+--- What takes a private key to another process of ours, through memory that
+--- others may read.
+---@class fulcio.seal
+local seal = {}
+
+--- Encrypts a software private key (AES-256-GCM, another text each time).
+---@param key fulcio.pkey
+---@return string|nil bytes
+---@return string? message
+---@return string? code "not_private" "failed"
+function seal:shut(key) end
+
+--- The private key that this seal has shut.
+---@param bytes string
+---@return fulcio.pkey|nil
+---@return string? message
+---@return string? code "bad_key"
+function seal:open(bytes) end
+
 --- Makes a new private key in memory.
 ---@param algorithm string "P-256" "P-384" "P-521" "RSA-2048" "RSA-3072"
 ---  "RSA-4096" "Ed25519"

@@ -73,6 +73,8 @@ int keyfile_open_to_others(lua_State *L, const char *path);
 ** in which the PEM is. Returns as pkey.open. */
 int keyfile_take(lua_State *L, const char *path, Pkey *key, KeyText *text,
                  Slice pem, Slice with);
+/* seal.c: adds the function `seal` to the table on top of the stack. */
+void seal_register(lua_State *L);
 /* keyjson.c: pkey.open_json */
 int keyjson_open(lua_State *L);
 

@@ -353,5 +353,6 @@ int engine_open_pkey(lua_State *L) {
   lua_setfield(L, -2, "__metatable");
   lua_newtable(L);
   luaL_setfuncs(L, PKEY, 0);
+  seal_register(L);
   return 1;
 }
