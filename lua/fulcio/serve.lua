@@ -29,12 +29,16 @@ local function warn(settings)
   end
 end
 
--- The roots our own log takes: of the CA as it is now.
+-- The roots our own log takes: of the CA as it is now; nil when they are
+-- the same as before.
 local function roots(world)
+  local known
   return function()
-    local text, pems = engine.server.published(), {}
+    local text, generation = engine.server.published(known)
+    if known and not text then return nil end
+    known = generation
     local news = text and engine.claims.parse(text) or {}
-    local chains = {}
+    local chains, pems = {}, {}
     for i, chain in ipairs(news.pool or { news.chain }) do
       chains[i] = engine.x509.parse(chain)
     end

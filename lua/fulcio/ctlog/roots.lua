@@ -3,7 +3,7 @@
 local engine = require("fulcio.engine")
 local log = require("fulcio.log")
 
--- Seconds after which an unknown root makes us ask for new ones again.
+-- Seconds after which roots that we could not learn are tried again.
 local PAUSE = 1
 
 local Roots = {}
@@ -48,13 +48,20 @@ function Roots:learn(pems)
   return true
 end
 
---- Asks whoever gives us roots for new ones, at most once a second.
+--- Asks whoever gives us roots for new ones. Each time: the CA's workers
+--- have a new chain at once, and what they send must not be refused.
 function Roots:refresh()
+  local given = self.source and self.source()
+  if given then self.given, self.next_time = given, 0 end
   local now = engine.system.monotonic()
-  if not self.source or now < (self.next_time or 0) then return end
-  self.next_time = now + PAUSE
-  local ok, message = self:learn(self.source())
-  if not ok then log.error("log cannot accept roots", { error = message }) end
+  if not self.given or now < self.next_time then return end
+  local ok, message = self:learn(self.given)
+  if ok then
+    self.given = nil
+  else
+    self.next_time = now + PAUSE
+    log.error("log cannot accept roots", { error = message })
+  end
 end
 
 --- Whether this certificate is a root we accept.
@@ -80,7 +87,8 @@ end
 local M = {}
 
 --- The roots a ledger remembers and those of `source`: PEM texts, or a
---- function that returns them, asked again when an unknown root comes.
+--- function that returns them, asked again whenever an unknown root comes: it
+--- says nil, and cheaply, while they are the same.
 function M.open(ledger, source)
   local roots = setmetatable({ ledger = ledger, by_der = {}, by_subject = {},
                                ders = {} }, Roots)
