@@ -257,21 +257,105 @@ describe("serve", function()
       end
     end)
 
-    it("has no CA key in the log's process", function()
+    -- Pairs in folders of their own; "bad" has the chain of one of them and
+    -- the key of another. `now` is a link, so a swap is one moment.
+    local function folders()
+      local names, first = {}, nil
+      for _, name in ipairs({ "first", "second", "bad" }) do
+        local pair = { authority.pair() }
+        first = first or pair[1].key
+        assert(engine.system.mkdir(data .. "/" .. name))
+        authority.files(data .. "/" .. name, pair, name == "bad" and first)
+        names[pair[1].certificate.pem] = name
+      end
+      options = { fileca_cert = data .. "/now/chain.pem",
+                  fileca_key = data .. "/now/key.pem" }
+      return names
+    end
+
+    local function swap(name)
+      assert(os.execute(("cd '%s' && ln -s %s next && mv -T next now")
+        :format(data, name)))
+    end
+
+    -- The name of the pair that a certificate hangs on, and is signed by.
+    local function issued_by(names, urls)
+      local chain = embedded((v2(urls)))
+      assert(engine.x509.verify(chain, { time = engine.system.now(),
+                                         usage = "code_signing" }))
+      return names[chain[2].pem]
+    end
+
+    local function all_answer(names, urls, wanted)
+      for _ = 1, 16 do
+        assert.equal(wanted, issued_by(names, urls))
+        local bundle = program.get(urls.http .. "/api/v1/rootCert").body
+        assert.equal(wanted, names[engine.x509.parse(bundle)[1].pem])
+      end
+    end
+
+    it("answers with the last good pair, whatever is in the files by then",
+    function()
+      local names = folders()
+      swap("first")
       local process, urls = file_ca()
-      embedded((v2(urls)))
-      local scalar = private_scalar(options.fileca_key)
+      all_answer(names, urls, "first")
+      swap("second")
+      process:wait_for("the CA's chain and key are new")
+      swap("bad")
+      process:wait_for("the CA stays as it was")
+      all_answer(names, urls, "second")
+      local log_process = holder(process, "/ctlog.db")
+      for _, pid in ipairs(process:children()) do
+        if pid ~= log_process then os.execute("kill -9 " .. pid) end
+      end
+      all_answer(names, urls, "second")
+    end)
+
+    it("loses no request of its only worker while the pair changes",
+    function()
+      local names = folders()
+      swap("first")
+      local process, urls = file_ca({ "--workers", "1" })
+      local children = process:children()
+      swap("second")
+      assert.is_true(program.wait(function()
+        return assert(issued_by(names, urls)) == "second"
+      end))
+      all_answer(names, urls, "second")
+      assert.same(children, process:children())
+    end)
+
+    -- Which processes have a key in memory.
+    local function holders(process, path)
+      local scalar = private_scalar(path)
       local log_process = holder(process, "/ctlog.db")
       local found = {}
       for _, pid in ipairs(process:children()) do
         found[pid == log_process and "log" or "worker"] =
           in_memory(pid, scalar)
       end
+      return found
+    end
+
+    it("has no CA key in the log's process, a new one neither", function()
+      folders()
+      swap("first")
+      local process, urls = file_ca()
+      embedded((v2(urls)))
+      local found = holders(process, options.fileca_key)
       -- A sanitizer keeps what was freed, as it was.
       if PROGRAM_IS_SANITIZED or next(found) == nil then
         pending("the memory of others may not be read here")
         return
       end
+      assert.same({ worker = true, log = false }, found)
+      swap("second")
+      assert.is_true(program.wait(function()
+        return holders(process, options.fileca_key).worker
+      end))
+      embedded((v2(urls)))
+      found = holders(process, options.fileca_key)
       assert.same({ worker = true, log = false }, found)
     end)
 

@@ -65,6 +65,12 @@ describe("watch", function()
     assert.is_true(world.generation > 0)
     assert.equal(world.ca.pem, published().chain)
     assert.equal(0, published().revision)
+    local key = published().key
+    local taken = assert(file.take(world.ca.pem, key, world.seal))
+    assert.equal(world.ca.key:spki(), taken.key:spki())
+    policies("second")
+    watched:look(false)
+    assert.equal(key, published().key)
   end)
 
   it("keeps the old pair while the new one is bad, and says why once",

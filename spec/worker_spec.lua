@@ -18,7 +18,7 @@ local function sources(name)
 end
 
 describe("worker", function()
-  local directory, remove, world, context, lines
+  local directory, remove, world, context, lines, stop
 
   before_each(function()
     lines = {}
@@ -27,9 +27,10 @@ describe("worker", function()
     end })
     directory, remove = authority.directory()
     local options = authority.files(directory, { authority.pair() })
-    world = { options = options, generation = select(2,
-                engine.server.published()), ca = assert(file.open(options)),
-              sources = sources("first") }
+    stop = stub(engine.server, "stop")
+    world = { options = options, ca = assert(file.open(options)),
+              seal = engine.pkey.seal(), sources = sources("first"),
+              generation = select(2, engine.server.published()) }
     world.sources.revision = 0
     world.policies = assert(policyset.load(world.sources, options))
     context = worker.context(world)
@@ -37,12 +38,14 @@ describe("worker", function()
 
   after_each(function()
     log.open({ mode = "prod" })
+    stop:revert()
     remove()
   end)
 
-  local function publish(chain, name, revision)
+  local function publish(chain, name, revision, key)
     engine.server.publish(json.encode({
-      chain = chain, sources = sources(name), revision = revision }))
+      chain = chain, key = key, sources = sources(name),
+      revision = revision }))
     worker.refresh(context)
   end
 
@@ -67,19 +70,29 @@ describe("worker", function()
     assert.same({}, lines)
   end)
 
-  it("takes a new chain with the key of the file", function()
+  local function new_ca()
     authority.files(directory, { authority.pair() })
-    local new = assert(file.open(world.options))
-    publish(new.pem, "first", 0)
+    return assert(file.open(world.options))
+  end
+
+  it("takes a new chain and its key, whatever is in the files by now",
+  function()
+    local new = new_ca()
+    os.remove(world.options.fileca_cert)
+    new_ca()
+    publish(new.pem, "first", 0, assert(file.seal(new, world.seal)))
     assert.equal(new.pem, context.ca.pem)
     assert.equal(new.chain[1]:pkey():spki(), context.ca.key:spki())
+    assert.stub(stop).was_not_called()
+    assert.same({}, lines)
   end)
 
-  it("keeps its CA when the key does not fit yet", function()
-    local other = authority.pair()
-    publish(other.certificate.pem, "first", 0)
+  it("ends when it cannot have the new CA, for one that can", function()
+    local new = new_ca()
+    publish(new.pem, "first", 0, assert(file.seal(new, engine.pkey.seal())))
     assert.equal(world.ca, context.ca)
-    assert.matches("the CA stays as it was", lines[1], 1, true)
+    assert.stub(stop).was_called(1)
+    assert.matches("this worker cannot have the new CA", lines[1], 1, true)
   end)
 
   it("keeps its policies when it cannot load new ones", function()

@@ -13,18 +13,23 @@ Watch.__index = Watch
 
 local function publish(world)
   world.generation = engine.server.publish(json.encode({
-    chain = world.ca.pem, pool = world.ca.pems, sources = world.sources,
-    revision = world.sources.revision, tls_revision = world.tls_revision,
+    chain = world.ca.pem, key = world.sealed, pool = world.ca.pems,
+    sources = world.sources, revision = world.sources.revision,
+    tls_revision = world.tls_revision,
   }))
 end
 
+-- Chain and key go to the workers together. Who read the key from its file
+-- would read it later, when it may be another pair's, and so stay behind.
 local function reload_ca(world)
-  local ca, message = file.open(world.options)
-  if not ca then
+  local ca, sealed, message
+  ca, message = file.open(world.options)
+  if ca then sealed, message = file.seal(ca, world.seal) end
+  if not sealed then
     log.error("the CA stays as it was", { error = message })
     return false
   end
-  world.ca = ca
+  world.ca, world.sealed = ca, sealed
   log.info("the CA's chain and key are new", {
     serial = ca.chain[1].serial, subject = ca.chain[1].subject })
   return true
@@ -92,9 +97,11 @@ local M = {}
 
 --- Watches the files of `world.options`: the policies', those of ports that
 --- speak TLS, and a CA's when `--fileca-watch` is on. To be made before they
---- are loaded.
+--- are loaded, and before workers are forked: they inherit `world.seal`, with
+--- which a CA's new key gets to them.
 function M.new(world)
   local options = world.options
+  if options.ca == "fileca" then world.seal = engine.pkey.seal() end
   local watch = setmetatable({
     world = world,
     files = options.ca == "fileca",

@@ -13,7 +13,7 @@ local reply = require("fulcio.reply")
 local server = require("fulcio.server")
 local tls = require("fulcio.tls")
 
--- How often new certificates are looked for, in seconds.
+-- How often new certificates and keys are looked for, in seconds.
 local LOOK = 1
 
 local M = {}
@@ -53,6 +53,7 @@ function M.context(world)
   local context = {
     options = world.options,
     ca = world.ca,
+    seal = world.seal,
     policies = world.policies,
     sources = world.sources,
     generation = world.generation,
@@ -67,12 +68,16 @@ function M.context(world)
   return context
 end
 
-local function take_chain(context, pem)
-  local ca, message = file.open(context.options, pem)
+-- Two CAs at once are worse than a worker less: one that cannot follow ends
+-- when it has answered, and the supervisor forks one that has the new pair.
+local function take_ca(context, news)
+  local ca, message = file.take(news.chain, news.key, context.seal)
   if ca then
     context.ca = ca
   else
-    log.error("the CA stays as it was", { error = message })
+    log.error("this worker cannot have the new CA and ends", {
+      error = message })
+    engine.server.stop()
   end
 end
 
@@ -102,7 +107,7 @@ function M.refresh(context)
   context.generation = generation
   local news = engine.claims.parse(text)
   if news.chain and news.chain ~= context.ca.pem then
-    take_chain(context, news.chain)
+    take_ca(context, news)
   end
   if news.pool then context.ca:take(news.pool) end
   if news.revision ~= context.sources.revision then
@@ -137,8 +142,9 @@ local function serve(context, listener, options)
   end, options)
 end
 
--- A connection is made before there is a request to refresh with.
-local function look_for_certificates(context)
+-- A connection is made before there is a request to refresh with, and a new
+-- CA is to be every worker's soon, not when somebody asks it next.
+local function look_for_news(context)
   engine.server.spawn(function()
     while not engine.server.stopping() do
       M.refresh(context)
@@ -176,7 +182,7 @@ function M.run(world, listeners)
   engine.server.http(listeners.metrics, metrics_page, {
     request_seconds = context.options.read_header_timeout,
     refuse = server.refuse, on_error = on_error })
-  if next(world.tls) then look_for_certificates(context) end
+  if next(world.tls) or world.seal then look_for_news(context) end
   log.gather()
   engine.server.run()
 end

@@ -87,13 +87,6 @@ describe("ca.file", function()
     refuses(options, options.fileca_key)
   end)
 
-  it("takes another chain's text for the same key", function()
-    local options = authority.files(directory, { intermediate, root })
-    local pem = assert(file.open(options)).pem
-    assert(engine.system.write(options.fileca_cert, "half writ"))
-    assert.equal(pem, assert(file.open(options, pem)).pem)
-  end)
-
   describe("stamp", function()
     local options, before
 
@@ -134,6 +127,24 @@ describe("ca.file", function()
       shell("rm -r %s/two", directory)
       assert.equal("none none", file.stamp(links))
     end)
+  end)
+
+  it("goes to another process as chain and sealed key", function()
+    local options = authority.files(directory, { intermediate, root })
+    local ca, seal = assert(file.open(options)), engine.pkey.seal()
+    local sealed = assert(file.seal(ca, seal))
+    local taken = assert(file.take(ca.pem, sealed, seal))
+    assert.equal(ca.pem, taken.pem)
+    assert.equal(ca.expires, taken.expires)
+    local signature = assert(taken.key:sign("data"))
+    assert.is_true(ca.chain[1]:pkey():verify("data", signature))
+    for _, wrong in ipairs({ { ca.pem, sealed, engine.pkey.seal() },
+                             { "no chain", sealed, seal },
+                             { ca.pem, "no key", seal } }) do
+      local none, message = file.take(table.unpack(wrong))
+      assert.is_nil(none)
+      assert.is_string(message)
+    end
   end)
 
   it("says how a key in an HSM is named", function()

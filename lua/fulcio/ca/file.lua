@@ -37,6 +37,12 @@ local function stamp(path)
   return found and found.stamp or "none"
 end
 
+local function paired(certificates, key, pem)
+  local ca = software.new(certificates, key)
+  ca.pem = pem
+  return ca
+end
+
 local M = {}
 
 --- A text that changes when either file does.
@@ -45,16 +51,14 @@ function M.stamp(options)
 end
 
 --- Opens `fileca_cert` and `fileca_key`, which must belong together and
---- form a chain that may sign code signing certificates now. `pem` stands
---- in for the text of `fileca_cert`. nil and a message naming the file.
-function M.open(options, pem)
+--- form a chain that may sign code signing certificates now. nil and a
+--- message naming the file.
+function M.open(options)
   local ok, message = required(options)
   if not ok then return nil, message end
-  if not pem then
-    pem, message = read(options.fileca_cert)
-    if not pem then return nil, message end
-  end
-  local certificates, key
+  local pem, certificates, key
+  pem, message = read(options.fileca_cert)
+  if not pem then return nil, message end
   certificates, message = engine.x509.parse(pem)
   if not certificates then
     return nil, ("%s: %s"):format(options.fileca_cert, message)
@@ -66,9 +70,27 @@ function M.open(options, pem)
   if not ok then
     return nil, ("%s: %s"):format(options.fileca_cert, message)
   end
-  local ca = software.new(certificates, key)
-  ca.pem = pem
-  return ca
+  return paired(certificates, key, pem)
+end
+
+--- The key of an opened CA as a text that only `seal` makes a key again;
+--- nil and a message.
+function M.seal(ca, seal)
+  local bytes, message = seal:shut(ca.key)
+  if not bytes then return nil, message end
+  return engine.bytes.base64(bytes)
+end
+
+--- The CA that another process has opened, of its chain and sealed key: what
+--- that one has checked is not judged again, so all have the same, whatever
+--- is in the files by now. nil and a message.
+function M.take(pem, sealed, seal)
+  local certificates, key, message
+  certificates, message = engine.x509.parse(pem)
+  if not certificates then return nil, message end
+  key, message = seal:open(engine.bytes.unbase64(sealed) or "")
+  if not key then return nil, message end
+  return paired(certificates, key, pem)
 end
 
 return M
