@@ -88,21 +88,25 @@ local function key_at(list, i)
 end
 
 -- Follows one table from its opening brace; returns the index behind it.
-local function follow(list, i, path, found)
-  local depth, start = 0, true
-  local key = path
+-- A node is { line, fields by name }: paths as texts would grow with each
+-- field that stands below a long name.
+local function follow(list, i, node)
+  local depth, start, inner = 0, true, node
   i = i + 1
   while list[i] do
     local here = list[i]
     local value = here.kind ~= "string" and here.value or nil
     if start and depth == 0 then
       local name = key_at(list, i)
-      key = name and path .. "\0" .. name or path
-      if name and not found[key] then found[key] = here.line end
+      inner = name and node.fields[name] or node
+      if name and inner == node then
+        inner = { line = here.line, fields = {} }
+        node.fields[name] = inner
+      end
       start = false
     end
     if value == "{" then
-      i = follow(list, i, key, found) - 1
+      i = follow(list, i, inner) - 1
     elseif value == "}" then
       return i + 1
     elseif opens[value] or begins[value] then
@@ -120,21 +124,23 @@ end
 --- Reads a file's text: a function from a path, { "must", "ref" }, to the
 --- line where that field stands, or its nearest parent, or the table.
 function M.of(text)
-  local list, found, i = tokens(text), {}, 1
+  local list, i = tokens(text), 1
+  local root = { line = 1, fields = {} }
   while list[i] do
     local here, after = list[i], list[i + 1]
     i = i + 1
     if here.kind == "name" and here.value == "return" and after
        and after.kind == "mark" and after.value == "{" then
-      found = { [""] = after.line }
-      i = follow(list, i, "", found)
+      root = { line = after.line, fields = {} }
+      i = follow(list, i, root)
     end
   end
   return function(path)
-    local key, line = "", found[""] or 1
+    local node, line = root, root.line
     for _, name in ipairs(path) do
-      key = key .. "\0" .. tostring(name)
-      line = found[key] or line
+      node = node.fields[tostring(name)]
+      if not node then break end
+      line = node.line
     end
     return line
   end
