@@ -10,6 +10,10 @@ local begins = { ["function"] = true, ["if"] = true, ["do"] = true,
                  ["repeat"] = true }
 local ends = { ["end"] = true, ["until"] = true }
 
+-- Marks that begin nothing longer.
+local plain = { ["{"] = true, ["}"] = true, ["("] = true, [")"] = true,
+                [","] = true, [";"] = true, ["]"] = true }
+
 -- The text of a string or comment in long brackets at `at`, and its end.
 local function long_bracket(text, at)
   local level = text:match("^%[(=*)%[", at)
@@ -37,13 +41,13 @@ end
 -- One token at `at`: kind, value, last position. Kinds: space, string,
 -- name, mark.
 local function token(text, at)
-  if text:find("^%-%-", at) then
-    local _, last = long_bracket(text, at + 2)
-    return "space", nil, last or (text:find("\n", at, true) or #text + 1) - 1
-  end
   local first = text:sub(at, at)
+  if plain[first] then return "mark", first, at end
   if first:find("%s") then
     return "space", nil, select(2, text:find("^%s+", at))
+  elseif text:find("^%-%-", at) then
+    local _, last = long_bracket(text, at + 2)
+    return "space", nil, last or (text:find("\n", at, true) or #text + 1) - 1
   elseif first == '"' or first == "'" then
     return "string", quoted(text, at)
   elseif first:find("[%a_]") then
@@ -62,13 +66,22 @@ local function token(text, at)
 end
 
 local function tokens(text)
-  local list, at, line = {}, 1, 1
+  local list, at, line, marks = {}, 1, 1, {}
   while at <= #text do
     local kind, value, last = token(text, at)
     if kind ~= "space" then
-      list[#list + 1] = { kind = kind, value = value, line = line }
+      local found = marks[value]
+      if kind ~= "mark" or not found or found.line ~= line then
+        found = { kind = kind, value = value, line = line }
+      end
+      if kind == "mark" then marks[value] = found end
+      list[#list + 1] = found
     end
-    line = line + select(2, text:sub(at, last):gsub("\n", ""))
+    if last > at then
+      line = line + select(2, text:sub(at, last):gsub("\n", ""))
+    elseif kind == "space" and text:byte(at) == 10 then
+      line = line + 1
+    end
     at = last + 1
   end
   return list
@@ -143,6 +156,15 @@ function M.of(text)
       line = node.line
     end
     return line
+  end
+end
+
+--- The same, but reads the text when it is first asked: most files are good.
+function M.finder(text)
+  local line_of
+  return function(path)
+    line_of = line_of or M.of(text)
+    return line_of(path)
   end
 end
 
