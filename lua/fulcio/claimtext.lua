@@ -3,9 +3,13 @@
 --- A text becomes a node once, at start; claimfill.lua fills it for each token.
 --- Nothing that a claim contains is ever read as a template.
 
+local claimvalue = require("fulcio.claimvalue")
+local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
 local find, sub = string.find, string.sub
+
+local CLAIMS = 64 -- in one text, each of which costs a token time
 
 local M = {}
 
@@ -16,53 +20,72 @@ local compile
 local function claim_part(name, options)
   local optional = sub(name, -1) == "?"
   if optional then name = sub(name, 1, -2) end
-  if name == "" or find(name, "^%s") or find(name, "%s$") then
+  local shown = words.text(name)
+  if name == "" or find(name, "^%s") or find(name, "%s$", -1) then
     return nil, ('"{%s}" names no claim (write {claim}, without spaces)')
-      :format(name)
+      :format(shown)
   end
   if optional and not options.optional then
     return nil, ("{%s?} may be absent, which is not allowed here: write {%s}")
-      :format(name, name)
+      :format(shown, shown)
   end
+  local why = claimvalue.unfit(name)
+  if why then return nil, ('"%s": %s'):format(shown, why) end
   return { claim = name, optional = optional,
            direct = not find(name, "/", 1, true) }
 end
 
--- Appends to a node; texts that follow each other become one.
-local function append(node, part)
-  local last = node[#node]
-  if type(part) == "string" and type(last) == "string" then
-    node[#node] = last .. part
-  elseif part ~= "" then
-    node[#node + 1] = part
+-- The text up to the next claim, `{{` being a brace, and the place of that
+-- claim's own brace (nil: there is none).
+local function literal(text, at)
+  local out = {}
+  while true do
+    local open = find(text, "{", at, true)
+    out[#out + 1] = sub(text, at, (open or 0) - 1)
+    if not open or sub(text, open + 1, open + 1) ~= "{" then
+      return table.concat(out), open
+    end
+    out[#out + 1] = "{"
+    at = open + 2
+  end
+end
+
+-- Why a text cannot be a node, whatever claims it names.
+local function unfit(text)
+  if text == "" then return "an empty text says nothing" end
+  local shown = words.show(text)
+  if find(text, "{{%s*%.") then
+    return shown .. " looks like a Go template: write {claim}"
+  end
+  if not engine.bytes.is_printable(text) then
+    return shown .. " has a character that does not print"
   end
 end
 
 local function compile_text(text, options)
-  if text == "" then return nil, "an empty text says nothing" end
-  if find(text, "{{%s*%.") then
-    return nil, ('"%s" looks like a Go template: write {claim}'):format(text)
-  end
-  local node = { kind = "text" }
-  local at = 1
+  local message = unfit(text)
+  if message then return nil, message end
+  local node, at, claims = { kind = "text" }, 1, 0
   while true do
-    local open = find(text, "{", at, true)
-    append(node, sub(text, at, (open or 0) - 1))
+    local before, open = literal(text, at)
+    if before ~= "" then node[#node + 1] = before end
     if not open then break end
-    if sub(text, open, open + 1) == "{{" then
-      append(node, "{")
-      at = open + 2
-    else
-      local close = find(text, "}", open, true)
-      if not close then
-        return nil, ('"%s" has a { without } (a brace itself is {{)')
-          :format(text)
-      end
-      local part, message = claim_part(sub(text, open + 1, close - 1), options)
-      if not part then return nil, message end
-      append(node, part)
-      at = close + 1
+    local close = find(text, "}", open, true)
+    if not close then
+      return nil, ("%s has a { without } (a brace itself is {{)")
+        :format(words.show(text))
     end
+    claims = claims + 1
+    if claims <= CLAIMS then
+      node[#node + 1], message = claim_part(sub(text, open + 1, close - 1),
+                                            options)
+      if message then return nil, message end
+    end
+    at = close + 1
+  end
+  if claims > CLAIMS then
+    return nil, ("names %d claims: at most %d are allowed in a text")
+      :format(claims, CLAIMS)
   end
   return node
 end
@@ -99,6 +122,8 @@ local function compile_pick(value, options)
      or words.of(cases) or value.count > 3 then
     return nil, 'pick takes a claim and a table: pick("claim", { a = "…" })'
   end
+  local why = claimvalue.unfit(claim)
+  if why then return nil, ("%s: %s"):format(words.show(claim), why) end
   local nodes, message = compile_cases(cases, options)
   if not nodes then return nil, message end
   local node = { kind = "pick", claim = claim, cases = nodes }
