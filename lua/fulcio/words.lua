@@ -132,21 +132,18 @@ local function show_list(list, room)
 end
 
 function show(value, room)
-  local kind, shown = type(value), nil
-  if kind == "string" then
-    shown = '"' .. M.text(value) .. '"'
+  local kind = type(value)
+  if kind ~= "table" then
+    local shown = kind == "string" and '"' .. M.text(value) .. '"'
+      or tostring(value)
     return shown, room - #shown
-  elseif kind ~= "table" then
-    shown = tostring(value)
-    return shown, room - #shown
-  elseif value["function"] then
-    return "a function", room - 10
   end
-  shown, room = show_list(value, room - 2)
-  local word = value.__word
-  if type(word) ~= "string" then return "{ " .. shown .. " }", room end
+  if value["function"] then return "a function", room - 10 end
+  local inner, word = nil, value.__word
+  inner, room = show_list(value, room - 2)
+  if type(word) ~= "string" then return "{ " .. inner .. " }", room end
   word = M.text(word)
-  return value.count and word .. "(" .. shown .. ")" or word, room
+  return value.count and word .. "(" .. inner .. ")" or word, room
 end
 
 --- How a value of a policy file is shown to people, in one line; of a long
