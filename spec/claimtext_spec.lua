@@ -26,7 +26,8 @@ describe("claimtext", function()
 
   it("takes so many claims a text, and makes so many bytes", function()
     assert.equal(128, #fill(("{x}"):rep(128), { x = "1" }))
-    assert.same({ '"' .. ("{x}"):rep(13) .. '{…" has too many claims' },
+    assert.same({ '"' .. ("{x}"):rep(26) .. '{x…" has too many claims: 128, '
+        .. "with what stands between them, are allowed" },
       { select(2, claimtext.compile(("{x}"):rep(129), {})) })
     assert.equal(65536, #fill("{x}{x}", { x = ("a"):rep(32768) }))
     local text, problem = fill(".{x}{x}", { x = ("a"):rep(32768) })

@@ -6,8 +6,9 @@
 
 local SIGNING = {
   "signing", "token", "issuers", "issuer_fetch", "discovery", "policy",
-  "policyset", "loader", "compile", "provider", "grant", "claimtext",
-  "claimfill", "claimvalue", "matcher", "words", "san", "oids", "template",
+  "policyset", "loader", "returned", "mistakes", "compile", "provider",
+  "grant", "claimtext", "claimfill", "claimvalue", "matcher", "words", "san",
+  "oids", "template",
   "template_fields", "proof", "request", "reply", "refusal", "server",
   "ctclient", "cttransport", "trust", "json", "grpc", "grpc_frame",
   "grpc_status", "services", "ca/ephemeral", "ca/file", "ca/software",
@@ -21,7 +22,7 @@ local ENGINE = {
   "jwk", "claims", "claims_texts", "scalar", "protobuf", "token", "uri",
   "reference", "percent", "pattern", "sct", "der_read", "der_write", "pem",
   "error", "head", "chunked", "request", "response", "sandbox", "limits",
-  "meter", "http", "http_request",
+  "meter", "seal", "http", "http_request",
 }
 
 local build = os.getenv("BUILD") or "build"

@@ -50,6 +50,17 @@ describe("lines", function()
     assert.equal(1, lines.of("local x = 1")({ "a" }))
   end)
 
+  it("bears long names in long tables", function()
+    local name = ("n"):rep(30000)
+    local text = "return { [\"" .. name .. "\"] = {\n[\"" .. name
+      .. "\"] = {\n" .. ("a=1,"):rep(20000) .. "\nb = 1 } } }"
+    assert.equal(4, lines.of(text)({ name, name, "b" }))
+  end)
+
+  it("takes a number in a path for what it is", function()
+    assert.equal(2, lines.of("return {\n[\"1\"] = 5 }")({ 1 }))
+  end)
+
   it("bears texts that are no Lua", function()
     for _, text in ipairs({ "", "return {", "return { a = [[", '"', "'\\",
                             "return { a = { }", "return }", "--[[", "\0" }) do

@@ -45,7 +45,7 @@ describe("loader", function()
       '1: audience is missing: audience = "sigstore" is usual' },
     { 'audience = "sigstore"', "audience = {}", "3: audience is empty" },
     { 'audience = "sigstore"', 'audience = ""',
-      '3: audience: "" must be a text, not empty' },
+      '3: audience: "" must be a text that prints, not empty' },
     { '  issuer = "https://issuer.example.com",\n', "",
       "1: issuer is missing: whose tokens is this policy for?" },
     { '"https://issuer.example.com"', "5",
@@ -305,5 +305,268 @@ describe("loader", function()
     assert.truthy(found[2]:find("providers/x.lua:1: unknown field", 1, true))
     assert.truthy(found[3]:find("templates/t.lua:1: keys is missing", 1,
                                 true))
+  end)
+
+  -- The errors of a policy that is good but for one field.
+  local function with(field)
+    return errors({ ["p.lua"] = "\n" .. GOOD:gsub("  san", function()
+      return field .. "\n  san"
+    end) })
+  end
+
+  -- The errors of one whose table `many` was filled before.
+  local function filled(fill, field, old)
+    local text = GOOD:gsub(old or "  san", function()
+      return field .. (old and "" or "\n  san")
+    end)
+    return errors({ ["p.lua"] = "local many = {} " .. fill .. "\n" .. text })
+  end
+
+  it("ends where one file has too many mistakes, not where all have",
+  function()
+    local found = errors({
+      ["a.lua"] = "local many = {} for i = 1, 9000 do many["
+        .. '"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcd" .. i]'
+        .. " = 1 end return many",
+      ["b.lua"] = GOOD:gsub("san =", "sann ="),
+    })
+    assert.equal(53, #found)
+    assert.equal("a.lua:1: and more mistakes: here are the first 50 of them",
+                 found[51])
+    assert.matches("^b.lua:5: unknown field", found[53])
+  end)
+
+  it("has a limit for each list and table that costs a token time",
+  function()
+    local list = "for i = 1, 9000 do many[i] = "
+    local map = "for i = 1, 9000 do many["
+    local cases = {
+      { map .. '"1.3.6.1.4.1.32473." .. i] = "x" end', "extensions = many,",
+        nil, "6: extensions has 9000 of its own: at most 100 are allowed" },
+      { map .. '"c" .. i] = "x" end', "must = many,",
+        '  must = { ref = "main" },',
+        "5: must has 9000 entries: at most 200 are allowed" },
+      { map .. '"c" .. i] = "x" end', "set = many,", nil,
+        "6: set has 9000 entries: at most 200 are allowed" },
+      { map .. '"c" .. i] = "x" end', "default = many,", nil,
+        "6: default has 9000 entries: at most 200 are allowed" },
+      { list .. '"{a}" end', "challenge = many,", nil,
+        "6: challenge has 9000 entries: at most 20 are allowed" },
+      { list .. '"a" .. i end many[1] = glob("https://*.example")',
+        "issuer = { many[1] },", '  issuer = "https://issuer.example.com",',
+        nil },
+      { list .. 'glob("https://*.example/" .. i) end', "issuer = many,",
+        '  issuer = "https://issuer.example.com",',
+        "3: issuer has 9000 globs: at most 100 are allowed" },
+      { list .. '"a" .. i end for i = 9001, 10001 do many[i] = "b" end',
+        "audience = many,", '  audience = "sigstore",', "4: issuer and "
+        .. "audience make 10001 pairs: at most 10000 are allowed" },
+      { 'local s = "{a}" for i = 1, 8 do s = s .. s end many.uri = s',
+        "san = many,", '  san = { uri = "https://ci.example.com/{ref}" },',
+        '6: san.uri: "' .. ("{a}"):rep(26) .. '{a…" has too many claims: '
+        .. "128, with what stands between them, are allowed" },
+    }
+    for _, row in ipairs(cases) do
+      local found = filled(row[1], row[2], row[3])
+      assert.equal(row[4] and "p.lua:" .. row[4], found[1])
+      assert.equal(row[4] and 1 or 0, #found)
+    end
+  end)
+
+  it("has a limit for the name of a claim, wherever one stands", function()
+    local wrong = " claim has a name of at most 256 bytes and 16 steps"
+    local long = ("a"):rep(257)
+    local deep = ("a/"):rep(16) .. "a"
+    for _, name in ipairs({ long, deep }) do
+      local shown = '"' .. name:sub(1, 80) .. (#name > 80 and "…" or "") .. '"'
+      for _, field in ipairs({
+        'default = { ["%s"] = "x" },', 'set = { ["%s"] = "x" },',
+        'issuer_name = "{%s}",', 'challenge = "{%s}",',
+        'extensions = { build_trigger = "{%s?}" },',
+        'extensions = { build_trigger = url("https://x.example", "{%s}") },',
+        'extensions = { build_trigger = pick("%s", { a = "b" }) },',
+        'extensions = { build_trigger = pick("x", { a = "{%s}" }) },',
+      }) do
+        local found = table.concat(with(field:format(name)), "\n")
+        assert.matches(shown .. ": a" .. wrong, found, 1, true)
+        assert.matches("p.lua:6: ", found, 1, true)
+      end
+      local found = after('ref = "main"', '["' .. name .. '"] = "main"')
+      assert.same({ "p.lua:4: " .. shown .. ": a" .. wrong }, found)
+    end
+    local good = ("a"):rep(224) .. ("/a"):rep(15)
+    assert.same({}, after('ref = "main"', '["' .. good .. '"] = "main"'))
+    assert.same({}, with(('default = { ["%s"] = "x" },'):format(good)))
+  end)
+
+  it("compares long lists of issuers with each other", function()
+    local function policy(prefix, count, rest)
+      return ("local many = {} for i = 1, %d do many[i] = 'https://%s' .. i"
+        .. " .. '.example' end\n"):format(count, prefix) .. GOOD:gsub(
+        '"https://issuer.example.com"', "many"):gsub("must = {.-}", rest)
+    end
+    assert.same({}, errors({ ["a.lua"] = policy("a", 9000, "%0"),
+                             ["b.lua"] = policy("b", 9000, "%0") }))
+    assert.same({
+      "b.lua:5: ca_file differs from that in a.lua, which is for the same "
+        .. "issuer",
+      "b.lua:5: must = anyone beside a.lua, which is for the same issuer and "
+        .. "audience" },
+      errors({ ["a.lua"] = policy("a", 9000, "%0"),
+               ["b.lua"] = policy("a", 9000, "must = anyone, ca_file = 'x'")
+      }))
+  end)
+
+  it("takes no word that was not made by one", function()
+    local forged = "is no word of a policy: write glob(…), present and the "
+      .. "like as they are"
+    for _, word in ipairs({
+      "{ __word = {}, count = 1 }", "{ __word = 5 }", "{ __word = false }",
+      '{ __word = "glob" }', '{ __word = "glob", count = 2.5, "a" }',
+      '{ __word = "glob", count = "1", "a" }', '{ __word = "nonsense" }',
+      '{ __word = "glob", count = 1, "a", "b" }',
+      '{ __word = "glob", count = -1 }', '{ __word = "https", count = 1, "a" }',
+      '{ __word = "pick", "a", { b = "c" } }',
+      '{ __word = "glob", count = 1, "a", x = 1 }',
+      '{ __word = "present", count = 1 }', '{ __word = "go" }',
+      '{ __word = "anyone", repository = "acme/firmware" }',
+      "{ __word = function() end }",
+    }) do
+      assert.same({ "p.lua:4: must.ref " .. forged },
+                  after('ref = "main"', "ref = " .. word))
+      assert.same({ "p.lua:4: must " .. forged },
+                  after('must = { ref = "main" }', "must = " .. word))
+      for _, field in ipairs({ "issuer", "audience", "san", "check", "set",
+                               "default", "extensions", "challenge",
+                               "provider", "template", "ca_file", "internal",
+                               "issuer_name", "unverified_email" }) do
+        local found = table.concat(errors({ ["p.lua"] =
+          ("return {\n%s = { a = { %s } } }"):format(field, word) }), "\n")
+        assert.matches(("p.lua:2: %s.a.1 %s"):format(field, forged), found, 1,
+                       true)
+      end
+      assert.same({ "p.lua:1: what it returns " .. forged },
+                  errors({ ["p.lua"] = "return " .. word }))
+    end
+  end)
+
+  it("takes no number that no claim can be", function()
+    for text, shown in pairs({ ["0/0"] = "%-?nan", ["1/0"] = "inf",
+                               ["-1/0"] = "%-inf" }) do
+      local found = after('ref = "main"', "ref = { 1, " .. text .. " }")
+      assert.equal(1, #found)
+      assert.matches("^p.lua:4: must.ref.2 is " .. shown
+                     .. ": no claim has such a number", found[1])
+    end
+    assert.same({}, after('ref = "main"', "ref = { -0.0, 2^63, 1e300 }"))
+  end)
+
+  it("wants lists that are lists", function()
+    for _, list in ipairs({ '{ x = "%s" }', '{ "%s", x = "%s" }',
+                            '{ "%s", [3] = "%s" }', '{ "%s", [-1] = "%s" }',
+                            '{ "%s", [2^53] = "%s" }',
+                            '{ [0] = "%s", "%s" }', '{ "%s", [1.5] = "%s" }'
+                          }) do
+      local function listed(text) return (list:gsub("%%s", text)) end
+      assert.same({ "p.lua:2: issuer is no list: { \"…\", \"…\" }" },
+        after('"https://issuer.example.com"', listed("https://i.example")))
+      assert.same({ "p.lua:3: audience is no list: { \"…\", \"…\" }" },
+        after('"sigstore"', listed("sigstore")))
+      assert.same({ "p.lua:5: challenge is no list: { \"…\", \"…\" }" },
+        after("  san", "challenge = " .. listed("{sub}") .. ",\n san"))
+    end
+  end)
+
+  it("refuses a text that is no path, URL or claim", function()
+    local cases = {
+      { "  san", 'ca_file = "a\\0b",\n  san', "5: ca_file must be a file "
+        .. "name" },
+      { "  san", 'provider = "a\\0b",\n  san',
+        '5: there is no provider "a\\x00b"' },
+      { "  san", 'template = "a\\0b",\n  san',
+        '5: there is no template "a\\x00b"' },
+      { '"https://issuer.example.com"', '"https://a\\0b.example"',
+        '2: issuer "https://a\\x00b.example" is not a URL: https://HOST/…' },
+      { '"https://issuer.example.com"', '"https://a.example/\\255"',
+        '2: issuer "https://a.example/\\xff" is not a URL: https://HOST/…' },
+      { '"https://issuer.example.com"', 'glob("https://*.example/\\0")',
+        '2: issuer "https://*.example/\\x00" is not a URL: https://HOST/…' },
+      { '"sigstore"', '"sig\\255"', '3: audience: "sig\\xff" must be a text '
+        .. "that prints, not empty" },
+      { "  san", 'set = { a = "b\\nc" },\n  san',
+        "5: set.a has a character that does not print" },
+      { "  san", 'default = { a = "\\255" },\n  san',
+        "5: default.a has a character that does not print" },
+      { "ci.example.com", "ci.example.com\\n",
+        '5: san.uri: "https://ci.example.com\\n/{ref}" has a '
+        .. "character that does not print" },
+    }
+    for _, row in ipairs(cases) do
+      local found = after(row[1], row[2])
+      assert.same({ "p.lua:" .. row[3] }, found)
+    end
+  end)
+
+  it("quotes no text in a way that makes a second line", function()
+    local odd = "a\\nfake.lua:1: all is well"
+    for _, text in ipairs({
+      '["%s"] = 1', 'must = { ["%s?"] = 1 }', 'set = { ["%s"] = 1 }',
+      'extensions = { ["%s"] = 1 }', 'extensions = { ["1.%s"] = "x" }',
+      'san = { ["%s"] = "x" }', 'san = { uri = "{%s" }',
+      'san = { uri = "{ %s}" }', 'san = { uri = "{%s?}" }',
+      'san = { uri = url("%s") }', 'issuer = "%s"', 'issuer = glob("%s")',
+      'issuer = { "%s*" }', 'provider = "%s"', 'template = "%s"',
+      'must = { a = within("%s") }', 'must = { a = spiffe("%s") }',
+      'must = { a = match("(%s") }', 'must = { ["%s"] = "" }',
+      'extensions = { ["%s"] = false }', 'ca_file = "%s"',
+      'internal = "%s"', 'must = { a = { ["%s"] = { ["%s"] = 0/0 } } }',
+      'a = ({})["%s"].b', 'a = "x" "%s"', 'a = { ["%s"] = { [true] = 1 } }',
+    }) do
+      local found = errors({ ["p.lua"] = "return { " .. text:gsub("%%s", odd)
+                             .. " }" })
+      for _, line in ipairs(found) do
+        assert.is_nil(line:find("[%c\127]"), line)
+        assert.matches("^p.lua:1: ", line)
+        assert.is_true(#line < 1100)
+      end
+      assert.is_true(#found > 0)
+    end
+  end)
+
+  it("cuts a long text that it quotes", function()
+    local long = ("x"):rep(30000)
+    local found = errors({ ["p.lua"] = "return { ['" .. long .. "'] = 1 }" })
+    assert.matches('unknown field "' .. ("x"):rep(80) .. '…"',
+                   table.concat(found, "\n"), 1, true)
+  end)
+
+  it("reports what throws as a mistake of that file", function()
+    local compile = require("fulcio.compile")
+    local log = require("fulcio.log")
+    local piece, lines = compile.piece, {}
+    finally(function()
+      compile.piece = piece
+      log.open({ mode = "prod" })
+    end)
+    log.open({ mode = "prod", write = function(line)
+      lines[#lines + 1] = line
+    end })
+    compile.piece = function(data, report, options)
+      if options.name == "b.lua" or options.name == "providers/x.lua" then
+        error("odd")
+      end
+      return piece(data, report, options)
+    end
+    local found = errors({
+      ["a.lua"] = GOOD:gsub("san =", "sann ="), ["b.lua"] = GOOD,
+      ["c.lua"] = GOOD:gsub("san =", 'provider = "x", san ='),
+    }, { providers = { x = "return {}" } })
+    assert.equal(4, #found, table.concat(found, "\n"))
+    assert.matches("^a.lua:5: unknown field", found[2])
+    assert.matches("^b.lua:1: cannot be read: .*odd", found[3])
+    assert.matches("^providers/x.lua:1: cannot be read: .*odd", found[4])
+    assert.equal(2, #lines)
+    assert.matches('"severity":"ERROR"', lines[1], 1, true)
+    assert.matches("stack traceback", lines[1], 1, true)
   end)
 end)

@@ -20,6 +20,18 @@ describe("nearest", function()
     assert.is_nil(nearest.name("", names))
   end)
 
+  it("bears many long names", function()
+    local known = { ("extension_"):rep(4) }
+    for i = 1, 20 do known[i] = ("extension_"):rep(4) .. i end
+    for i = 1, 2000 do
+      assert.is_nil(nearest.name(("noisnetxe_"):rep(6) .. i, known))
+    end
+    assert.equal(known[7], nearest.name(("extension_"):rep(4) .. "_7", known))
+    assert.equal("source_repository_owner_identifier",
+      nearest.name("source_repo_owner_identifier",
+                   { "subject", "source_repository_owner_identifier" }))
+  end)
+
   it("words the hint, or nothing", function()
     assert.equal(' (did you mean "san"?)', nearest.hint("sen", names))
     assert.equal("", nearest.hint("lifetime", names))

@@ -184,4 +184,42 @@ describe("watch", function()
     assert.equal(1, world.tls_revision)
     assert.equal(1, published().tls_revision)
   end)
+
+  it("goes on with the rest when loading something throws", function()
+    local load = policyset.load
+    finally(function() policyset.load = load end)
+    policyset.load = function() error("odd") end
+    authority.files(directory, { authority.pair() })
+    policies("second")
+    local ca, set = world.ca, world.policies
+    watched:look(false)
+    assert.not_equal(ca, world.ca)
+    assert.equal(set, world.policies)
+    assert.is_true(world.generation > 0)
+    assert.equal(world.ca.pem, published().chain)
+    assert.matches('"severity":"ERROR"', lines[2], 1, true)
+    assert.matches("odd", lines[2], 1, true)
+    assert.matches("stack traceback", lines[2], 1, true)
+    policyset.load = load
+    policies("third")
+    watched:look(false)
+    assert.not_equal(set, world.policies)
+  end)
+
+  it("keeps the policies while a new file is odd, and publishes a CA",
+  function()
+    for _, text in ipairs({ POLICY:format("a"):gsub("must",
+        'ca_file = "a\\0b", must', 1),
+      (POLICY:format("a"):gsub("anyone", "{ a = { __word = {} } }")) }) do
+      assert(engine.system.write(directory .. "/policies/a.lua", text))
+      authority.files(directory, { authority.pair() })
+      local ca, set, generation = world.ca, world.policies, world.generation
+      watched:look(false)
+      assert.not_equal(ca, world.ca)
+      assert.equal(set, world.policies)
+      assert.is_true(world.generation > generation)
+      assert.matches("the policies stay as they were", lines[#lines], 1, true)
+      assert.matches("a.lua:[23]: ", lines[#lines])
+    end
+  end)
 end)

@@ -2,6 +2,7 @@
 
 local claimtext = require("fulcio.claimtext")
 local oids = require("fulcio.oids")
+local words = require("fulcio.words")
 
 local M = {}
 
@@ -74,8 +75,9 @@ end
 function M.policy(merged, report)
   for name in pairs(merged.default) do
     if merged.set[name] then
+      local shown = words.text(name)
       report({ "default", name }, ("default.%s is never used: set.%s wins")
-        :format(name, name))
+        :format(shown, shown))
     end
   end
   for key, slot in pairs(merged.extensions) do

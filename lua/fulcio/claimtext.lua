@@ -3,6 +3,8 @@
 --- A text becomes a node once, at start; claimfill.lua fills it for each token.
 --- Nothing that a claim contains is ever read as a template.
 
+local claimvalue = require("fulcio.claimvalue")
+local engine = require("fulcio.engine")
 local words = require("fulcio.words")
 
 local concat, find, sub = table.concat, string.find, string.sub
@@ -19,14 +21,17 @@ local compile
 local function claim_part(name, options)
   local optional = sub(name, -1) == "?"
   if optional then name = sub(name, 1, -2) end
-  if name == "" or find(name, "^%s") or find(name, "%s$") then
+  local shown = words.text(name)
+  if name == "" or find(name, "^%s") or find(name, "%s$", -1) then
     return nil, ('"{%s}" names no claim (write {claim}, without spaces)')
-      :format(name)
+      :format(shown)
   end
   if optional and not options.optional then
     return nil, ("{%s?} may be absent, which is not allowed here: write {%s}")
-      :format(name, name)
+      :format(shown, shown)
   end
+  local why = claimvalue.unfit(name)
+  if why then return nil, ('"%s": %s'):format(shown, why) end
   return { claim = name, optional = optional,
            direct = not find(name, "/", 1, true) }
 end
@@ -41,18 +46,28 @@ end
 local function compile_claim(text, open, options)
   local close = find(text, "}", open, true)
   if not close then
-    return nil, ('"%s" has a { without } (a brace itself is {{)'):format(text)
+    return nil, ("%s has a { without } (a brace itself is {{)")
+      :format(words.show(text))
   end
   local part, message = claim_part(sub(text, open + 1, close - 1), options)
   if not part then return nil, message end
   return part, close
 end
 
-local function compile_text(text, options)
-  if text == "" then return nil, "an empty text says nothing" end
+-- Why a text cannot be a node, whatever claims it names.
+local function unfit(text)
+  if text == "" then return "an empty text says nothing" end
   if find(text, "{{%s*%.") then
-    return nil, ('"%s" looks like a Go template: write {claim}'):format(text)
+    return words.show(text) .. " looks like a Go template: write {claim}"
   end
+  if not engine.bytes.is_printable(text) then
+    return words.show(text) .. " has a character that does not print"
+  end
+end
+
+local function compile_text(text, options)
+  local message = unfit(text)
+  if message then return nil, message end
   local node, texts, at = { kind = "text" }, {}, 1
   while true do
     local open = find(text, "{", at, true)
@@ -69,7 +84,8 @@ local function compile_text(text, options)
       at = close + 1
     end
     if #node > PARTS then
-      return nil, ('"%s…" has too many claims'):format(sub(text, 1, 40))
+      return nil, ("%s has too many claims: %d, with what stands between"
+        .. " them, are allowed"):format(words.show(text), PARTS)
     end
   end
   append_texts(node, texts)
@@ -108,6 +124,8 @@ local function compile_pick(value, options)
      or words.of(cases) or value.count > 3 then
     return nil, 'pick takes a claim and a table: pick("claim", { a = "…" })'
   end
+  local why = claimvalue.unfit(claim)
+  if why then return nil, ("%s: %s"):format(words.show(claim), why) end
   local nodes, message = compile_cases(cases, options)
   if not nodes then return nil, message end
   local node = { kind = "pick", claim = claim, cases = nodes }

@@ -5,6 +5,8 @@ local engine = require("fulcio.engine")
 local null = engine.claims.null
 local format = string.format
 
+local NAME, STEPS = 256, 16
+
 local M = {}
 
 -- Absent, null and "" are the same: absent.
@@ -24,6 +26,14 @@ local function walk(object, name, found)
     if type(inner) == "table" then walk(inner, name:sub(slash + 1), found) end
     slash = name:find("/", slash + 1, true)
   end
+end
+
+--- Why no claim can be read by this name, nil when one can: each step of a
+--- path doubles the ways to walk it.
+function M.unfit(name)
+  if #name <= NAME and select(2, name:gsub("/", "")) < STEPS then return nil end
+  return ("a claim has a name of at most %d bytes and %d steps"):format(
+    NAME, STEPS)
 end
 
 --- The value of a claim, nil when it is absent; nil and true when a path

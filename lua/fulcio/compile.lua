@@ -3,12 +3,16 @@
 --- A file becomes a piece: the same fields, with texts as nodes, matchers
 --- as tests. Everything that is wrong is reported, not just the first.
 
+local claimvalue = require("fulcio.claimvalue")
+local engine = require("fulcio.engine")
 local matcher = require("fulcio.matcher")
 local nearest = require("fulcio.nearest")
 local says = require("fulcio.says")
 local words = require("fulcio.words")
 
 local check_table, sorted = says.check_table, says.sorted
+
+local CLAIMS, PATH = 200, 1000
 
 local M = { sorted = sorted }
 
@@ -17,11 +21,14 @@ local function check_name(name, path, report)
   if type(name) ~= "string" or name == "" then
     report(path, ("%s: a claim's name must be a text"):format(
       words.show(name)))
-  elseif name:find("?", 1, true) == #name then
-    report(path, ('"%s": a ? belongs into {claim?} alone'):format(name))
-  else
-    return true
+    return false
   end
+  local why = claimvalue.unfit(name)
+  if name:find("?", 1, true) == #name then
+    why = "a ? belongs into {claim?} alone"
+  end
+  if why then report(path, ("%s: %s"):format(words.show(name), why)) end
+  return not why
 end
 
 local checkers = {}
@@ -34,7 +41,7 @@ function checkers.must(piece, must, report, options)
     piece.anyone = true
     return
   end
-  if not check_table(must, "must", report) then return end
+  if not check_table(must, "must", report, CLAIMS) then return end
   if next(must) == nil then
     report({ "must" }, "must is empty: name the claims that a token needs,"
       .. " or write must = anyone")
@@ -45,29 +52,41 @@ function checkers.must(piece, must, report, options)
       local test, message = matcher.compile(name, must[name], options.matchers)
       if test then
         piece.must[#piece.must + 1] = {
-          claim = name, test = test, wanted = words.show(must[name]) }
+          claim = name, test = test, value = must[name],
+          wanted = words.show(must[name]) }
       else
-        report(path, ("must.%s: %s"):format(name, message))
+        report(path, ("must.%s: %s"):format(words.text(name), message))
       end
     end
   end
 end
 
+-- Why a text is no constant for the claim of that name.
+local function unfit(text, name, options)
+  if type(text) ~= "string" then return "must be a text" end
+  if text == "" and not options.empty_default then
+    return ("is empty, which is the same as absent: leave it out and write"
+      .. " {%s?}"):format(name)
+  end
+  if not options.importer and not engine.bytes.is_printable(text) then
+    return "has a character that does not print"
+  end
+end
+
 local function constants(field)
   return function(piece, value, report, options)
-    if not check_table(value, field, report) then return end
+    if not check_table(value, field, report, CLAIMS) then return end
     for _, name in ipairs(sorted(value)) do
       local path, text = { field, name }, value[name]
       if check_name(name, path, report) then
         if text == false and field == "set" and options.kind == "provider" then
           piece.owed[#piece.owed + 1] = name
-        elseif type(text) ~= "string" then
-          report(path, ("%s.%s must be a text"):format(field, name))
-        elseif text == "" and not options.empty_default then
-          report(path, ("%s.%s is empty, which is the same as absent: "
-            .. "leave it out and write {%s?}"):format(field, name, name))
         else
-          piece[field][name] = text
+          local message = unfit(text, words.text(name), options)
+          piece[field][name] = not message and text or nil
+          if message then
+            report(path, ("%s.%s %s"):format(field, words.text(name), message))
+          end
         end
       end
     end
@@ -99,7 +118,16 @@ end
 
 checkers.provider = plain("provider", "string", "the name of a provider")
 checkers.template = plain("template", "string", "the name of a template")
-checkers.ca_file = plain("ca_file", "string", "a file name")
+
+function checkers.ca_file(piece, value, report)
+  if type(value) == "string" and value ~= "" and #value <= PATH
+     and engine.bytes.is_printable(value) then
+    piece.ca_file = value
+  else
+    report({ "ca_file" }, "ca_file must be a file name")
+  end
+end
+
 checkers.internal = plain("internal", "boolean", "true or false")
 checkers.unverified_email =
   plain("unverified_email", "boolean", "true or false")

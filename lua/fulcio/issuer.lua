@@ -1,8 +1,13 @@
 --- Whom a policy trusts: issuers, by URL or glob, and audiences.
 
 local engine = require("fulcio.engine")
+local says = require("fulcio.says")
 local shelf = require("fulcio.shelf")
 local words = require("fulcio.words")
+
+-- One policy may be for so many pairs of issuer and audience; a glob is
+-- tried for each token whose issuer no policy names.
+local PAIRS, GLOBS = 10000, 100
 
 local M = {}
 
@@ -11,6 +16,9 @@ local loopback = { localhost = true, ["127.0.0.1"] = true, ["::1"] = true,
 
 -- Why this URL cannot be an issuer, nil when it can.
 local function unfit(url, options)
+  if not engine.bytes.is_printable(url) then
+    return "is not a URL: https://HOST/…"
+  end
   local uri = engine.uri.parse((url:gsub("%*", "x")))
   if not uri or not uri.scheme or (uri.host or "") == "" then
     return "is not a URL: https://HOST/…"
@@ -34,19 +42,20 @@ local function wildcard(value, options)
   if value.count ~= 1 or type(text) ~= "string" then
     return nil, 'issuer: glob takes one text: glob("https://HOST/*")'
   end
-  local why = unfit(text, options)
-  if why then return nil, ('issuer "%s" %s'):format(text, why) end
+  local why, shown = unfit(text, options), words.show(text)
+  if why then return nil, ("issuer %s %s"):format(shown, why) end
   local pattern, message = engine.pattern.glob(text, "issuer")
-  if not pattern then return nil, ('issuer "%s": %s'):format(text, message) end
+  if not pattern then return nil, ("issuer %s: %s"):format(shown, message) end
   return { text = text, pattern = pattern }
 end
 
 local function exact(text, options)
   if text:find("*", 1, true) then
-    return nil, ('issuer "%s" has a *: write glob("%s")'):format(text, text)
+    local shown = words.show(text)
+    return nil, ("issuer %s has a *: write glob(%s)"):format(shown, shown)
   end
   local why = unfit(text, options)
-  if why then return nil, ('issuer "%s" %s'):format(text, why) end
+  if why then return nil, ("issuer %s %s"):format(words.show(text), why) end
   return { text = text }
 end
 
@@ -58,45 +67,76 @@ local function entry(value, options)
     :format(words.show(value))
 end
 
-local function as_list(value)
-  if type(value) == "table" and not value.__word then return value end
-  return { value }
+-- A field as a list that is not empty; nil after a report.
+local function listed(value, field, report)
+  local list = says.list(value, field, report)
+  if list and #list > 0 then return list end
+  if list then report({ field }, field .. " is empty") end
+end
+
+local function has_many_globs(list, report)
+  local globs = 0
+  for _, item in ipairs(list) do
+    if words.of(item) == "glob" then globs = globs + 1 end
+  end
+  if globs <= GLOBS then return false end
+  report({ "issuer" }, ("issuer has %d globs: at most %d are allowed")
+    :format(globs, GLOBS))
+  return true
 end
 
 --- The issuers a policy names: a list of { text, pattern? }.
 function M.issuers(value, report, options)
-  local list = {}
+  local found = {}
   if value == nil then
     report({}, "issuer is missing: whose tokens is this policy for?")
-    return list
+    return found
   end
-  if #as_list(value) == 0 then report({ "issuer" }, "issuer is empty") end
-  for _, item in ipairs(as_list(value)) do
-    local found, message = entry(item, options)
-    if found then
-      list[#list + 1] = found
+  local list = listed(value, "issuer", report)
+  if not list or has_many_globs(list, report) then return found end
+  for _, item in ipairs(list) do
+    local one, message = entry(item, options)
+    if one then
+      found[#found + 1] = one
     else
       report({ "issuer" }, message)
     end
   end
-  return list
+  return found
 end
 
 --- The audiences a policy accepts: a list of texts, never empty.
 function M.audiences(value, report)
+  local found = {}
   if value == nil then
     report({}, 'audience is missing: audience = "sigstore" is usual')
-    return {}
+    return found
   end
-  local list = as_list(value)
-  if #list == 0 then report({ "audience" }, "audience is empty") end
-  for _, audience in ipairs(list) do
-    if type(audience) ~= "string" or audience == "" then
-      report({ "audience" }, ("audience: %s must be a text, not empty")
-        :format(words.show(audience)))
+  for _, audience in ipairs(listed(value, "audience", report) or {}) do
+    if type(audience) == "string" and audience ~= ""
+       and engine.bytes.is_printable(audience) then
+      found[#found + 1] = audience
+    else
+      report({ "audience" }, ("audience: %s must be a text that prints, not"
+        .. " empty"):format(words.show(audience)))
     end
   end
-  return list
+  return found
+end
+
+local function length(value)
+  return type(value) == "table" and not value.__word and #value or 1
+end
+
+--- Whether a policy's data names so many issuers and audiences that their
+--- pairs are too many; then it is reported.
+function M.too_many(data, report)
+  local issuers, audiences = length(data.issuer), length(data.audience)
+  if issuers * audiences <= PAIRS then return false end
+  report({ issuers > 1 and "issuer" or "audience" },
+    ("issuer and audience make %d pairs: at most %d are allowed")
+    :format(issuers * audiences, PAIRS))
+  return true
 end
 
 --- Where a policy's `ca_file` is: absolute, or beside the policy in `dir`.

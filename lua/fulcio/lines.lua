@@ -10,6 +10,10 @@ local begins = { ["function"] = true, ["if"] = true, ["do"] = true,
                  ["repeat"] = true }
 local ends = { ["end"] = true, ["until"] = true }
 
+-- Marks that begin nothing longer.
+local plain = { ["{"] = true, ["}"] = true, ["("] = true, [")"] = true,
+                [","] = true, [";"] = true, ["]"] = true }
+
 -- The text of a string or comment in long brackets at `at`, and its end.
 local function long_bracket(text, at)
   local level = text:match("^%[(=*)%[", at)
@@ -37,13 +41,13 @@ end
 -- One token at `at`: kind, value, last position. Kinds: space, string,
 -- name, mark.
 local function token(text, at)
-  if text:find("^%-%-", at) then
-    local _, last = long_bracket(text, at + 2)
-    return "space", nil, last or (text:find("\n", at, true) or #text + 1) - 1
-  end
   local first = text:sub(at, at)
+  if plain[first] then return "mark", first, at end
   if first:find("%s") then
     return "space", nil, select(2, text:find("^%s+", at))
+  elseif text:find("^%-%-", at) then
+    local _, last = long_bracket(text, at + 2)
+    return "space", nil, last or (text:find("\n", at, true) or #text + 1) - 1
   elseif first == '"' or first == "'" then
     return "string", quoted(text, at)
   elseif first:find("[%a_]") then
@@ -62,13 +66,22 @@ local function token(text, at)
 end
 
 local function tokens(text)
-  local list, at, line = {}, 1, 1
+  local list, at, line, marks = {}, 1, 1, {}
   while at <= #text do
     local kind, value, last = token(text, at)
     if kind ~= "space" then
-      list[#list + 1] = { kind = kind, value = value, line = line }
+      local found = marks[value]
+      if kind ~= "mark" or not found or found.line ~= line then
+        found = { kind = kind, value = value, line = line }
+      end
+      if kind == "mark" then marks[value] = found end
+      list[#list + 1] = found
     end
-    line = line + select(2, text:sub(at, last):gsub("\n", ""))
+    if last > at then
+      line = line + select(2, text:sub(at, last):gsub("\n", ""))
+    elseif kind == "space" and text:byte(at) == 10 then
+      line = line + 1
+    end
     at = last + 1
   end
   return list
@@ -88,21 +101,25 @@ local function key_at(list, i)
 end
 
 -- Follows one table from its opening brace; returns the index behind it.
-local function follow(list, i, path, found)
-  local depth, start = 0, true
-  local key = path
+-- A node is { line, fields by name }: paths as texts would grow with each
+-- field that stands below a long name.
+local function follow(list, i, node)
+  local depth, start, inner = 0, true, node
   i = i + 1
   while list[i] do
     local here = list[i]
     local value = here.kind ~= "string" and here.value or nil
     if start and depth == 0 then
       local name = key_at(list, i)
-      key = name and path .. "\0" .. name or path
-      if name and not found[key] then found[key] = here.line end
+      inner = name and node.fields[name] or node
+      if name and inner == node then
+        inner = { line = here.line, fields = {} }
+        node.fields[name] = inner
+      end
       start = false
     end
     if value == "{" then
-      i = follow(list, i, key, found) - 1
+      i = follow(list, i, inner) - 1
     elseif value == "}" then
       return i + 1
     elseif opens[value] or begins[value] then
@@ -120,23 +137,34 @@ end
 --- Reads a file's text: a function from a path, { "must", "ref" }, to the
 --- line where that field stands, or its nearest parent, or the table.
 function M.of(text)
-  local list, found, i = tokens(text), {}, 1
+  local list, i = tokens(text), 1
+  local root = { line = 1, fields = {} }
   while list[i] do
     local here, after = list[i], list[i + 1]
     i = i + 1
     if here.kind == "name" and here.value == "return" and after
        and after.kind == "mark" and after.value == "{" then
-      found = { [""] = after.line }
-      i = follow(list, i, "", found)
+      root = { line = after.line, fields = {} }
+      i = follow(list, i, root)
     end
   end
   return function(path)
-    local key, line = "", found[""] or 1
+    local node, line = root, root.line
     for _, name in ipairs(path) do
-      key = key .. "\0" .. tostring(name)
-      line = found[key] or line
+      node = node.fields[tostring(name)]
+      if not node then break end
+      line = node.line
     end
     return line
+  end
+end
+
+--- The same, but reads the text when it is first asked: most files are good.
+function M.finder(text)
+  local line_of
+  return function(path)
+    line_of = line_of or M.of(text)
+    return line_of(path)
   end
 end
 

@@ -1,6 +1,7 @@
 --- What the configuration address tells of each issuer.
 
 local claimtext = require("fulcio.claimtext")
+local words = require("fulcio.words")
 
 local M = {}
 
@@ -17,7 +18,7 @@ end
 local function type_of(policy)
   if policy.provider then return types[policy.provider] or "ci-provider" end
   for _, must in ipairs(policy.must) do
-    if must.wanted:find("^spiffe%(") then return "spiffe" end
+    if words.of(must.value) == "spiffe" then return "spiffe" end
   end
   return policy.san.type
 end
@@ -25,8 +26,7 @@ end
 -- The text in a matcher of `must`, as in spiffe("example.com").
 local function argument(policy, word)
   for _, must in ipairs(policy.must) do
-    local text = must.wanted:match("^" .. word .. '%("(.*)"%)$')
-    if text then return text end
+    if words.of(must.value) == word then return must.value[1] end
   end
 end
 
@@ -51,13 +51,14 @@ end
 function M.of(policies)
   local list, seen = {}, {}
   for _, policy in ipairs(policies) do
+    local facts = describe(policy)
     for _, entry in ipairs(policy.issuers) do
       for _, audience in ipairs(policy.audiences) do
         local key = entry.text .. "\0" .. audience
         if not seen[key] then
           seen[key] = true
           local row = { audience = audience }
-          for name, value in pairs(describe(policy)) do row[name] = value end
+          for name, value in pairs(facts) do row[name] = value end
           row[entry.pattern and "wildcard" or "issuer"] = entry.text
           list[#list + 1] = row
         end

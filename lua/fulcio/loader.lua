@@ -5,7 +5,9 @@ local compile = require("fulcio.compile")
 local engine = require("fulcio.engine")
 local issuer = require("fulcio.issuer")
 local lines = require("fulcio.lines")
+local mistakes = require("fulcio.mistakes")
 local provider = require("fulcio.provider")
+local returned = require("fulcio.returned")
 local shelf = require("fulcio.shelf")
 local template = require("fulcio.template")
 local words = require("fulcio.words")
@@ -15,11 +17,6 @@ local M = {}
 local Loader = {}
 Loader.__index = Loader
 
-function Loader:fail(file, line, message)
-  self.errors[#self.errors + 1] = { file = file, line = line,
-                                    message = message }
-end
-
 -- How a source is called in messages.
 local function place(source)
   return source.path or source.name
@@ -27,11 +24,9 @@ end
 
 -- A function that reports what is wrong at a path of a file.
 function Loader:reporter(source)
-  local line_of = source.text and lines.of(source.text)
-  return function(path, message)
-    self:fail(place(source), line_of and line_of(path) or source.line or 1,
-              message)
-  end
+  local line_of = source.text and lines.finder(source.text)
+    or function() return source.line or 1 end
+  return self.mistakes:reporter(place(source), line_of)
 end
 
 -- The table a source holds or returns; nil after a report.
@@ -39,7 +34,8 @@ function Loader:data(source)
   if source.data then return source.data end
   local data, message = self.sandbox:load(place(source), source.text)
   if data ~= nil or not message then return data or {} end
-  self.errors[#self.errors + 1] = words.fault(place(source), message)
+  local fault = words.fault(place(source), message)
+  self.mistakes:add(fault.file, fault.line, fault.message)
 end
 
 -- A check keeps the sandbox to itself: what it holds on to is missing from
@@ -54,6 +50,7 @@ function Loader:piece(source, kind)
   local data = self:data(source)
   if not data then return nil end
   local report = self:reporter(source)
+  if source.text and not returned.check(data, report) then return nil end
   local import = source.import or {}
   local piece = compile.piece(data, report, {
     kind = kind, name = source.name, importer = source.import ~= nil,
@@ -74,7 +71,8 @@ function Loader:provider(name, source, report)
       report({ "provider" }, message)
       return nil
     end
-    self.providers[name] = self:piece(file, "provider") or false
+    self.providers[name] = self.mistakes:guard(place(file), self.piece, self,
+                                               file, "provider") or false
   end
   return self.providers[name] or nil
 end
@@ -90,7 +88,7 @@ function Loader:template(name, source, report)
     end
     local found, errors = template.load(place(file), file.text, self.sandbox)
     for _, wrong in ipairs(errors or {}) do
-      self.errors[#self.errors + 1] = wrong
+      self.mistakes:add(wrong.file, wrong.line, wrong.message)
     end
     self.templates[name] = found or false
   end
@@ -101,15 +99,19 @@ end
 function Loader:certificate(name, source, report)
   local found = self:template(name, source, report)
   if found and found.ca then
-    report({ "template" }, ('template "%s" is for a ca'):format(name))
+    report({ "template" }, ("template %s is for a ca")
+      :format(words.show(name)))
   end
   return found
 end
 
 -- What only a policy has: whom it trusts, and that it says so.
 function Loader:standing(piece, data, source, report)
-  piece.issuers = issuer.issuers(data.issuer, report, self.options)
-  piece.audiences = issuer.audiences(data.audience, report)
+  piece.issuers, piece.audiences = {}, {}
+  if not issuer.too_many(data, report) then
+    piece.issuers = issuer.issuers(data.issuer, report, self.options)
+    piece.audiences = issuer.audiences(data.audience, report)
+  end
   if piece.ca_file and self.options.files then
     issuer.check_ca_file(issuer.ca_file(piece.ca_file, source.dir), report)
   end
@@ -142,41 +144,62 @@ function Loader:add(source)
   local import = source.import or {}
   policy.mapping, policy.ca_pem = import.mapping, import.ca_pem
   policy.configuration = import.configuration
-  policy.dir, policy.report = source.dir, report
+  policy.dir, policy.place, policy.report = source.dir, place(source), report
   self.policies[#self.policies + 1] = policy
 end
 
-local function shares(list, other, key)
-  for _, a in ipairs(list) do
-    for _, b in ipairs(other) do
-      if (key and a[key] or a) == (key and b[key] or b) then return true end
+-- One issuer has one CA: `first` is the first policy that names it.
+local function check_place(first, policy)
+  for _, field in ipairs({ "ca_file", "internal" }) do
+    if first[field] ~= policy[field] then
+      policy.report({ field }, ("%s differs from that in %s, which is for the"
+        .. " same issuer"):format(field, first.name))
     end
   end
-  return false
 end
 
 -- `must = anyone` beside another policy of the same pair would make one of
--- the two useless; and one issuer has one CA.
-local function check_pair(a, b)
-  if not shares(a.issuers, b.issuers, "text") then return end
-  if (a.anyone or b.anyone) and shares(a.audiences, b.audiences) then
-    local one, other = a, b
-    if not a.anyone then one, other = b, a end
+-- the two useless.
+local function check_anyone(first, policy)
+  local one, other = first, policy
+  if not first.anyone then one, other = policy, first end
+  if one.anyone then
     one.report({ "must" }, ("must = anyone beside %s, which is for the same"
       .. " issuer and audience"):format(other.name))
   end
-  for _, field in ipairs({ "ca_file", "internal" }) do
-    if a[field] ~= b[field] then
-      b.report({ field }, ("%s differs from that in %s, which is for the"
-        .. " same issuer"):format(field, a.name))
+end
+
+-- Compares policies with the first that has a key in common with them, once
+-- for each two.
+function Loader:compare(keys_of, check)
+  local first, done = {}, {}
+  for _, policy in ipairs(self.policies) do
+    done[policy] = { [policy] = true }
+    for _, key in ipairs(keys_of(policy)) do
+      local other = first[key] or policy
+      first[key] = other
+      if not done[policy][other] then
+        done[policy][other] = true
+        self.mistakes:guard(policy.place, check, other, policy)
+      end
     end
   end
 end
 
-function Loader:check_pairs()
-  for i, a in ipairs(self.policies) do
-    for j = i + 1, #self.policies do check_pair(a, self.policies[j]) end
+local function issuers_of(policy)
+  local list = {}
+  for i, entry in ipairs(policy.issuers) do list[i] = entry.text end
+  return list
+end
+
+local function pairs_of(policy)
+  local list = {}
+  for _, entry in ipairs(policy.issuers) do
+    for _, audience in ipairs(policy.audiences) do
+      list[#list + 1] = entry.text .. "\0" .. audience
+    end
   end
+  return list
 end
 
 -- Every provider and template of a folder, whether a policy names it or not.
@@ -187,24 +210,18 @@ function Loader:add_folder(dir)
       local name = file:match("^(.*)%.lua$")
       if name then
         self[kind](self, name, { dir = dir }, function(_, message)
-          self:fail(dir .. "/" .. kind .. "s/" .. file, 1, message)
+          self.mistakes:add(dir .. "/" .. kind .. "s/" .. file, 1, message)
         end)
       end
     end
   end
 end
 
-local function by_place(a, b)
-  if a.file ~= b.file then return a.file < b.file end
-  if a.line ~= b.line then return a.line < b.line end
-  return a.message < b.message
-end
-
 --- Loads sources into { policies, errors }; the errors are sorted
 --- by file and line, and the policies are of use only without them.
 function M.load(sources, options)
   local loader = setmetatable({
-    errors = {}, policies = {}, providers = {}, templates = {},
+    mistakes = mistakes.new(), policies = {}, providers = {}, templates = {},
     options = options or {}, sandbox = words.sandbox(),
   }, Loader)
   local ordered, seen = {}, {}
@@ -212,14 +229,16 @@ function M.load(sources, options)
   table.sort(ordered, function(a, b) return a.name < b.name end)
   for _, source in ipairs(ordered) do
     if seen[source.name] then
-      loader:fail(source.name, 1, "there are two policies of this name")
+      loader.mistakes:add(source.name, 1,
+                          "there are two policies of this name")
     end
     seen[source.name] = true
-    loader:add(source)
+    loader.mistakes:guard(place(source), loader.add, loader, source)
   end
-  loader:check_pairs()
+  loader:compare(issuers_of, check_place)
+  loader:compare(pairs_of, check_anyone)
   if loader.options.folder then loader:add_folder(loader.options.folder) end
-  table.sort(loader.errors, by_place)
+  loader.errors = loader.mistakes:sorted()
   return loader
 end
 

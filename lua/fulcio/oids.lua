@@ -4,6 +4,8 @@
 --- the bytes themselves, the others a DER UTF8String. `always`: the engine
 --- writes it, a policy cannot.
 
+local words = require("fulcio.words")
+
 local ARC = "1.3.6.1.4.1.57264.1."
 
 local rows = {
@@ -40,6 +42,8 @@ local reserved = {
   { "1.3.6.1.4.1.57264", "Fulcio's own, which are written by name" },
 }
 
+local LONGEST = 128
+
 local M = { list = {}, by_name = {}, names = {} }
 
 --- Type-id of the otherName that holds a username.
@@ -55,6 +59,7 @@ end
 
 -- Whether every number is written the one way DER can give it back.
 local function well_formed(oid)
+  if #oid > LONGEST then return false end
   if not oid:find("^[0-2]%.%d[%d.]*%d$") and not oid:find("^[0-2]%.%d$") then
     return false
   end
@@ -75,7 +80,7 @@ end
 --- message when it is not one or is not the operator's to give.
 function M.own(oid)
   if not well_formed(oid) then
-    return nil, ('"%s" is not an object identifier'):format(oid)
+    return nil, words.show(oid) .. " is not an object identifier"
   end
   for _, row in ipairs(reserved) do
     if oid == row[1] or oid:sub(1, #row[1] + 1) == row[1] .. "." then

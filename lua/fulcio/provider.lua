@@ -4,6 +4,8 @@
 --- win, `must` and `check` of both hold, `extensions.x = false` drops one.
 --- What the provider cannot know, `set = { x = false }`, the policy owes.
 
+local words = require("fulcio.words")
+
 local M = {}
 
 -- Fields where the policy's own word replaces the provider's.
@@ -38,7 +40,7 @@ local function check(provider, policy, report)
   for _, name in ipairs(provider.owed) do
     if not policy.set[name] then
       report({ "provider" }, ('provider "%s" needs set = { %s = "…" }')
-        :format(policy.provider, name))
+        :format(policy.provider, words.text(name)))
     end
   end
 end

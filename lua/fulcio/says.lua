@@ -4,34 +4,57 @@
 local claimtext = require("fulcio.claimtext")
 local nearest = require("fulcio.nearest")
 local oids = require("fulcio.oids")
+local returned = require("fulcio.returned")
 local words = require("fulcio.words")
 
 local M = { checkers = {} }
 
+local OWN, CHALLENGES = 100, 20
+
 local kinds = { "email", "uri", "username" }
 
---- The keys of a table as texts in order.
+--- The keys of a table in order: texts behind what else there is.
 function M.sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
+  local names, others = {}, {}
+  for name in pairs(map) do
+    local list = type(name) == "string" and names or others
+    list[#list + 1] = name
+  end
+  table.sort(names)
+  table.sort(others, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do others[#others + 1] = name end
+  return others
 end
 
---- A table by name, or nil after a report.
-function M.check_table(value, field, report)
-  if type(value) == "table" and not value.__word then return value end
-  report({ field }, ("%s must be a table"):format(field))
+--- A table by name, or nil after a report. `most`: entries it may have.
+function M.check_table(value, field, report, most)
+  if type(value) ~= "table" or value.__word then
+    report({ field }, ("%s must be a table"):format(field))
+    return nil
+  end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  if not most or count <= most then return value end
+  report({ field }, ("%s has %d entries: at most %d are allowed")
+    :format(field, count, most))
 end
 
 local check_table, sorted = M.check_table, M.sorted
+
+--- A list of values, or one value as a list of it; nil after a report.
+function M.list(value, field, report)
+  if type(value) ~= "table" or value.__word then return { value } end
+  if returned.is_list(value) then return value end
+  report({ field }, ('%s is no list: { "…", "…" }'):format(field))
+end
 
 -- Compiles a text into a node or reports why not.
 local function node_of(value, path, report, optional, options)
   local node, message = claimtext.compile(value, {
     optional = optional, forms = options.forms })
   if not node then
-    report(path, ("%s: %s"):format(table.concat(path, "."), message))
+    report(path, ("%s: %s"):format(
+      words.text(table.concat(path, ".")), message))
   end
   return node
 end
@@ -88,13 +111,28 @@ local function extension_entry(key, path, report)
     report(path, ("extensions.%s: every certificate has it%s"):format(key,
       key == "subject" and "" or " (for e-mail issuers see issuer_name)"))
   else
-    report(path, ('unknown extension "%s"%s'):format(key,
+    report(path, ("unknown extension %s%s"):format(words.show(key),
       nearest.hint(key, oids.names)))
   end
 end
 
+-- Whether there are more of the operator's own than a certificate may have.
+local function too_many(extensions, report)
+  local count = 0
+  for key in pairs(extensions) do
+    if type(key) == "string" and oids.is_oid(key) then count = count + 1 end
+  end
+  if count <= OWN then return false end
+  report({ "extensions" }, ("extensions has %d of its own: at most %d are"
+    .. " allowed"):format(count, OWN))
+  return true
+end
+
 function M.checkers.extensions(piece, value, report, options)
-  if not check_table(value, "extensions", report) then return end
+  if not check_table(value, "extensions", report) or too_many(value, report)
+  then
+    return
+  end
   for _, key in ipairs(sorted(value)) do
     local path = { "extensions", key }
     local entry = extension_entry(key, path, report)
@@ -108,8 +146,10 @@ function M.checkers.extensions(piece, value, report, options)
 end
 
 function M.checkers.challenge(piece, value, report, options)
-  local list = value
-  if type(value) ~= "table" or value.__word then list = { value } end
+  local list = M.list(value, "challenge", report)
+  if not list or not check_table(list, "challenge", report, CHALLENGES) then
+    return
+  end
   if #list == 0 then
     report({ "challenge" }, 'challenge is empty: "{sub}" is the default')
     return

@@ -5,6 +5,7 @@
 
 local engine = require("fulcio.engine")
 local nearest = require("fulcio.nearest")
+local words = require("fulcio.words")
 
 local M = {}
 
@@ -82,8 +83,8 @@ function M.find(kind, name, dir, given)
       end
     end
   end
-  return nil, ('there is no %s "%s"%s'):format(kind:sub(1, -2), name,
-    nearest.hint(name, known(list, given)))
+  return nil, ("there is no %s %s%s"):format(kind:sub(1, -2),
+    words.show(name), nearest.hint(name, known(list, given)))
 end
 
 return M

@@ -3,7 +3,9 @@
 local engine = require("fulcio.engine")
 local fields = require("fulcio.template_fields")
 local lines = require("fulcio.lines")
+local mistakes = require("fulcio.mistakes")
 local refusal = require("fulcio.refusal")
+local returned = require("fulcio.returned")
 local words = require("fulcio.words")
 
 local nothing = {}
@@ -24,13 +26,12 @@ function M.load(name, text, sandbox)
   if data == nil and message then
     return nil, { words.fault(name, message) }
   end
-  local errors, line_of = {}, lines.of(text)
-  local template = fields.check(data, function(path, wrong)
-    errors[#errors + 1] = { file = name, line = line_of(path),
-                            message = wrong }
+  local found = mistakes.new()
+  local template = found:guard(name, function()
+    local report = found:reporter(name, lines.finder(text))
+    return returned.check(data, report) and fields.check(data, report)
   end)
-  table.sort(errors, function(a, b) return a.line < b.line end)
-  if #errors > 0 then return nil, errors end
+  if #found.list > 0 then return nil, found:sorted() end
   template.name = name:match("([^/]*)%.lua$") or name
   return template
 end

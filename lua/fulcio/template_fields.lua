@@ -4,16 +4,34 @@ local compile = require("fulcio.compile")
 local engine = require("fulcio.engine")
 local keynames = require("fulcio.keynames")
 local nearest = require("fulcio.nearest")
+local returned = require("fulcio.returned")
 local words = require("fulcio.words")
 
 local DAY = 86400
+local LONGEST = 100 * 366 * DAY
+local DEEPEST = 1000
+local ENTRIES = 100 -- of a list
 
 local M = {}
 
 local checkers = {}
 
+local function is_whole(value, least, most)
+  return type(value) == "number" and value % 1 == 0 and value >= least
+    and value <= most
+end
+
+-- A list within its limit, or nil.
+local function as_list(value)
+  if type(value) ~= "table" or value.__word or #value > ENTRIES
+     or not returned.is_list(value) then
+    return nil
+  end
+  return value
+end
+
 function checkers.lifetime(template, value)
-  if type(value) ~= "number" or value % 1 ~= 0 or value < 1 then
+  if not is_whole(value, 1, LONGEST) then
     return "lifetime must be a time: 10 * minutes"
   end
   template.lifetime = value
@@ -42,14 +60,17 @@ local function unknown(field, name)
     nearest.hint(name, known[field]))
 end
 
+local function is_pair(part)
+  return as_list(part) ~= nil and #part == 2 and type(part[1]) == "string"
+    and type(part[2]) == "string" and engine.bytes.is_printable(part[2])
+end
+
 function checkers.subject(template, value)
-  if type(value) ~= "table" or value.__word
-     or (next(value) ~= nil and #value == 0) then
+  if not as_list(value) then
     return 'subject is a list of pairs: { { "O", "Example" } }'
   end
   for _, part in ipairs(value) do
-    if type(part) ~= "table" or #part ~= 2 or type(part[1]) ~= "string"
-       or type(part[2]) ~= "string" then
+    if not is_pair(part) then
       return 'a part of subject is a pair: { "O", "Example" }'
     end
     local why = unknown("subject", part[1])
@@ -60,8 +81,8 @@ end
 
 local function texts(field)
   return function(template, value)
-    local list = type(value) == "table" and not value.__word and value
-    if not list or (#list == 0 and next(list) ~= nil) then
+    local list = as_list(value)
+    if not list then
       return field .. " must be a list of texts"
     end
     for _, text in ipairs(list) do
@@ -92,7 +113,7 @@ function checkers.ca(template, value)
 end
 
 function checkers.path_length(template, value)
-  if type(value) ~= "number" or value % 1 ~= 0 or value < 0 then
+  if not is_whole(value, 0, DEEPEST) then
     return "path_length must be a whole number"
   end
   template.path_length = value
@@ -132,7 +153,7 @@ function M.check(data, report)
     local message = checker and checker(template, data[key])
     if not checker then
       message = ("unknown field %s%s"):format(words.show(key),
-        nearest.hint(tostring(key), fields))
+        type(key) == "string" and nearest.hint(key, fields) or "")
     end
     if message then report({ key }, message) end
   end

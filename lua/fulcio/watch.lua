@@ -74,21 +74,35 @@ function Watch:stamps()
   }
 end
 
+-- Whether a step changed something. One that throws has not, and leaves the
+-- others of this look, and what they changed, as they are.
+local function changes(event, step, ...)
+  local ok, changed = xpcall(step, function(thrown)
+    log.error(event, { trace = debug.traceback(tostring(thrown), 2) })
+  end, ...)
+  return ok and changed or false
+end
+
 --- Looks once. `forced`: loads everything, changed or not.
 function Watch:look(forced)
   local before, now, changed = self.seen, self:stamps(), false
   self.seen = now
   if self.files and (forced or self.changes and now.ca ~= before.ca) then
-    changed = reload_ca(self.world)
+    changed = changes("the CA stays as it was", reload_ca, self.world)
   end
   if forced or now.policies ~= before.policies then
-    changed = reload_policies(self.world) or changed
+    changed = changes("the policies stay as they were", reload_policies,
+                      self.world) or changed
   end
   local ca = self.world.ca
-  if ca and ca.renew and ca:renew(forced) then changed = true end
+  if ca and ca.renew then
+    changed = changes("the CA is not renewed", ca.renew, ca, forced)
+      or changed
+  end
   local secured = self.world.tls and next(self.world.tls)
   if secured and (forced or now.tls ~= before.tls) then
-    changed = reload_tls(self.world) or changed
+    changed = changes("the ports' certificates stay as they were",
+                      reload_tls, self.world) or changed
   end
   if changed then publish(self.world) end
 end
