@@ -1,5 +1,6 @@
 /* Private keys in files: read once, written once, never shown. */
 #include "key.h"
+#include "wipe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,7 +95,9 @@ void keyfile_wipe(KeyText *text) {
 static EVP_PKEY *decode(Slice text, Password *password) {
   BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
   if (bio == NULL) return NULL;
+  wipe_begin();
   EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, password);
+  wipe_end();
   BIO_free(bio);
   return key;
 }

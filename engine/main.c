@@ -1,6 +1,7 @@
 /* The program: Lua, the engine, and the modules installed beside it. */
 #include "engine.h"
 #include "memory.h"
+#include "wipe.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -82,6 +83,7 @@ static int traceback(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  wipe_install();
   signal(SIGPIPE, SIG_IGN);
   system_argv(argc, argv);
   lua_State *L = memory_state();

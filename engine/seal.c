@@ -3,6 +3,7 @@
 ** under a key that never leaves C and that only a fork inherits, so whoever
 ** sees the bytes, Lua and a log among them, has nothing. */
 #include "key.h"
+#include "wipe.h"
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -39,18 +40,22 @@ static int seal_free(lua_State *L) {
 /* PKCS#8 DER, to be freed with OPENSSL_clear_free; NULL: see the queue. */
 static unsigned char *encode(EVP_PKEY *key, int *size) {
   unsigned char *der = NULL;
+  wipe_begin();
   PKCS8_PRIV_KEY_INFO *plain = EVP_PKEY2PKCS8(key);
   *size = plain == NULL ? -1 : i2d_PKCS8_PRIV_KEY_INFO(plain, &der);
   PKCS8_PRIV_KEY_INFO_free(plain);
+  wipe_end();
   return *size > 0 ? der : NULL;
 }
 
 static EVP_PKEY *decode(Slice der) {
   const unsigned char *at = der.data;
+  wipe_begin();
   PKCS8_PRIV_KEY_INFO *plain =
     d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.size);
   EVP_PKEY *key = plain == NULL ? NULL : EVP_PKCS82PKEY(plain);
   PKCS8_PRIV_KEY_INFO_free(plain);
+  wipe_end();
   return key;
 }
 

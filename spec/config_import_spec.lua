@@ -3,6 +3,7 @@ local config_import = require("fulcio.config_import")
 local configuration = require("spec.configuration")
 local engine = require("fulcio.engine")
 local files = require("spec.files")
+local log = require("fulcio.log")
 local policy = require("fulcio.policy")
 
 local read = files.read
@@ -175,6 +176,33 @@ describe("config_import", function()
       "    type: spiffe", "" }, "\n"))
     assert.equal("c.yaml", errors[1].file)
     assert.equal(2, errors[1].line)
+  end)
+
+  it("quotes keys in one line, whatever they say of lines", function()
+    local _, errors = config_import.parse("c", '{"OIDCIssuers": {\n'
+      .. '"line 99999999999999999999\\n\\u001b": { "IssuerURL": 3 } } }')
+    assert.equal(1, errors[1].line)
+    assert.equal([[line 99999999999999999999\n\x1b: IssuerURL must be a text]],
+                 errors[1].message)
+    _, errors = config_import.parse("c", '{"OIDCIssuers": {\n'
+      .. '"a\\n": { "Type": "none", "ClientID": "s" } } }')
+    assert.equal([[a\n: issuer missing challenge claim]], errors[1].message)
+  end)
+
+  it("tells what throws as a mistake of the file", function()
+    local wrong = setmetatable({}, { __index = function()
+      error("a fault of ours")
+    end })
+    local lines = {}
+    log.open({ mode = "prod", write = function(line)
+      lines[#lines + 1] = line
+    end })
+    finally(function() log.open({ mode = "prod" }) end)
+    local sources, errors = config_import.parse("c.json", wrong)
+    assert.is_nil(sources)
+    assert.matches("stack traceback", lines[1], 1, true)
+    assert.same({ "c.json", 1 }, { errors[1].file, errors[1].line })
+    assert.matches("^cannot be read: ", errors[1].message)
   end)
 
   it("refuses a file that is neither", function()

@@ -97,6 +97,32 @@ describe("gotemplate", function()
     end
   end)
 
+  it("has an end to what it reads", function()
+    for text, wanted in pairs({
+      ["{{ " .. ("("):rep(100000)] = "nested more than 100 deep",
+      [("{{ if .a }}"):rep(101)] = "nested more than 100 deep",
+      ["{{ if .a }}" .. ("{{ else if .b }}"):rep(100) .. "{{ end }}"] =
+        "nested more than 100 deep",
+      [("{{ .a }}"):rep(501)] = "more than 1000 words",
+    }) do
+      local list, message = gotemplate.parse(text)
+      assert.is_nil(list)
+      assert.equal("template: :1: " .. wanted, message)
+    end
+    assert(gotemplate.parse(("{{ .a }}"):rep(500)))
+    assert(gotemplate.parse(("{{ if .a }}"):rep(100)
+      .. ("{{ end }}"):rep(100)))
+    local deep = "{{ " .. ("("):rep(100) .. ".a" .. (")"):rep(100) .. " }}"
+    assert(gotemplate.parse(deep .. deep))
+  end)
+
+  it("trims long blanks without looking at each twice", function()
+    local blank = (" "):rep(200000)
+    assert.same({ { op = "text", value = "x" .. blank .. "y" },
+                  { op = "field", name = "a", at = 400007 } },
+      gotemplate.parse("x" .. blank .. "y" .. blank .. "{{- .a }}"))
+  end)
+
   it("bears any bytes", function()
     for _, text in ipairs({ "{{\0}}", "{{ .\255 }}", "{{-", "{{- ", "{{/*",
                             "{{ ( ( ( ", "}}", "{{ }", "{{ - }}" }) do

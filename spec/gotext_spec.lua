@@ -63,6 +63,16 @@ describe("gotext", function()
     end
   end)
 
+  it("makes so many bytes", function()
+    local half = ("a"):rep(32768)
+    assert.equal(65536, #fill("{{ .a }}{{ if .a }}{{ .a }}{{ end }}",
+                              { a = half }))
+    local text, wrong = fill("{{ .a }}{{ .b }}{{ .a }}", { a = half, b = "." })
+    assert.is_nil(text)
+    assert.same({ "claim_invalid", "a", "makes a text longer than 64 KiB" },
+                { wrong.code, wrong.claim, wrong.why })
+  end)
+
   it("refuses null, lists, objects and inexact numbers by name", function()
     for _, value in ipairs({ engine.claims.null, { "x" }, { x = 1 },
                              2 ^ 60 }) do

@@ -39,6 +39,8 @@ describe("shelf", function()
     assert.equal(path .. ": is not a file", message)
     assert.equal("/tmp: is not a file", select(2, shelf.read("/tmp")))
     assert.equal("", shelf.read("/dev/null"))
+    assert.equal("/dev/zero: is larger than 16 MiB",
+                 select(2, shelf.read("/dev/zero")))
   end)
 
   it("suggests the name that was meant", function()

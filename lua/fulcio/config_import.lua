@@ -6,10 +6,13 @@ local claimtext = require("fulcio.claimtext")
 local engine = require("fulcio.engine")
 local fulcio_config = require("fulcio.fulcio_config")
 local gotext = require("fulcio.gotext")
+local keylines = require("fulcio.keylines")
+local mistakes = require("fulcio.mistakes")
 local oids = require("fulcio.oids")
 local rules = require("fulcio.fulcio_rules")
 local shelf = require("fulcio.shelf")
 local types = require("fulcio.fulcio_types")
+local words = require("fulcio.words")
 
 local M = {}
 
@@ -106,26 +109,19 @@ end
 local Import = {}
 Import.__index = Import
 
+function Import:told(key, message)
+  return { file = self.file, line = self.line(key),
+           message = words.line(words.text(key) .. ": " .. message) }
+end
+
 function Import:fail(key, message, fulcio)
-  self.errors[#self.errors + 1] = {
-    file = self.file, line = self:line(key),
-    message = key .. ": " .. message,
-    fulcio = "validate: " .. (fulcio or message),
-  }
+  local told = self:told(key, message)
+  told.fulcio = "validate: " .. (fulcio or message)
+  self.errors[#self.errors + 1] = told
 end
 
 function Import:warn(key, message)
-  self.warnings[#self.warnings + 1] = {
-    file = self.file, line = self:line(key),
-    message = key .. ": " .. message,
-  }
-end
-
--- The line on which a key of the configuration first stands.
-function Import:line(key)
-  local at = self.text:find(key, 1, true)
-  if not at then return 1 end
-  return 1 + select(2, self.text:sub(1, at):gsub("\n", ""))
+  self.warnings[#self.warnings + 1] = self:told(key, message)
 end
 
 -- Why Fulcio would load this issuer and never accept a token of it.
@@ -168,7 +164,7 @@ function Import:add(issuer, meta, name)
   if meta then data.issuer = { __word = "glob", count = 1, issuer.key } end
   data.audience = issuer.client_id
   self.sources[#self.sources + 1] = {
-    name = name .. ".lua", path = self.file, line = self:line(issuer.key),
+    name = name .. ".lua", path = self.file, line = self.line(issuer.key),
     data = data, description = issuer.description,
     import = {
       forms = forms, matchers = matchers, empty_default = true,
@@ -214,21 +210,29 @@ function Import:run()
   end
 end
 
+local function read(name, text)
+  local config, message, line = fulcio_config.read(text)
+  if not config then
+    return nil, { { file = name, line = line or 1,
+                    message = words.line(message) } }
+  end
+  local import = setmetatable({ file = name, line = keylines(text),
+    config = config, sources = {}, errors = {}, warnings = {},
+    providers = {} }, Import)
+  import:run()
+  if #import.errors > 0 then return nil, import.errors end
+  return import.sources, nil, import.warnings
+end
+
 --- Turns a configuration's text into sources for policy.load; nil and all
 --- errors, { file, line, message, fulcio } each, `fulcio` being what Fulcio
 --- itself would say. Third result: warnings of the same form, for issuers
 --- that Fulcio loads and never accepts.
 function M.parse(name, text)
-  local config, message = fulcio_config.read(text)
-  if not config then
-    return nil, { { file = name, line = tonumber(message:match("line (%d+)"))
-                    or 1, message = message } }
-  end
-  local import = setmetatable({ file = name, text = text, config = config,
-    sources = {}, errors = {}, warnings = {}, providers = {} }, Import)
-  import:run()
-  if #import.errors > 0 then return nil, import.errors end
-  return import.sources, nil, import.warnings
+  local thrown = mistakes.new()
+  local sources, errors, warnings = thrown:guard(name, read, name, text)
+  if not sources then return nil, errors or thrown:sorted() end
+  return sources, nil, warnings
 end
 
 return M

@@ -60,15 +60,19 @@ M.go_name = go_name
 
 -- Reading --------------------------------------------------------------
 
--- A member by its name in JSON (any case, as Go) or in YAML.
-local function member(map, names, form)
-  if form == "yaml" then return map[names[2]] end
-  local value = map[names[1]]
-  if value ~= nil then return value end
-  for name, candidate in pairs(map) do
-    if type(name) == "string" and name:lower() == names[1]:lower() then
-      return candidate
-    end
+-- Reads members by their names in YAML, or in JSON (any case, as Go).
+local function members(map, form)
+  if form == "yaml" then
+    return function(names) return map[names[2]] end
+  end
+  local folded = {}
+  for name, value in pairs(map) do
+    if type(name) == "string" then folded[name:lower()] = value end
+  end
+  return function(names)
+    local value = map[names[1]]
+    if value == nil then value = folded[names[1]:lower()] end
+    return value
   end
 end
 
@@ -123,10 +127,11 @@ local function merged(value)
 end
 
 local function read_issuer(key, value, form)
-  local map, issuer = map_of(value, key), { key = key }
+  local member = members(map_of(value, key), form)
+  local issuer = { key = key }
   for field, names in pairs(issuer_fields) do
     local where = ("%s: %s"):format(key, names[form == "yaml" and 2 or 1])
-    local found = member(map, names, form)
+    local found = member(names)
     if field == "skip" then
       issuer.skip = boolean_of(found, where, form)
     else
@@ -144,21 +149,22 @@ local function read_texts(value, fields, where, form)
     end
     return texts
   end
+  local member = members(map, form)
   for name, names in pairs(fields) do
-    local found = member(map, names, form)
+    local found = member(names)
     if found ~= nil then texts[name] = text_of(found, where .. ": " .. name) end
   end
   return texts
 end
 
 local function read_metadata(key, value, form)
-  local map = map_of(value, key)
+  local member = members(map_of(value, key), form)
   return {
-    default = read_texts(member(map, metadata_fields.default, form), nil,
+    default = read_texts(member(metadata_fields.default), nil,
                          key .. ": defaults", form),
-    extensions = read_texts(member(map, metadata_fields.extensions, form),
+    extensions = read_texts(member(metadata_fields.extensions),
                             extension_fields, key .. ": extensions", form),
-    san = text_of(member(map, metadata_fields.san, form), key .. ": SAN"),
+    san = text_of(member(metadata_fields.san), key .. ": SAN"),
   }
 end
 
@@ -166,10 +172,10 @@ local readers = { issuers = read_issuer, metas = read_issuer,
                   metadata = read_metadata }
 
 local function read(document, form)
-  local config = {}
+  local config, member = {}, members(document, form)
   for section, names in pairs(sections) do
     config[section] = {}
-    local map = map_of(member(document, names, form),
+    local map = map_of(member(names),
                        names[form == "yaml" and 2 or 1])
     for key, value in pairs(map) do
       config[section][key] = readers[section](tostring(key), value, form)
@@ -196,10 +202,12 @@ local function parse(text)
 end
 
 --- Reads a configuration: { issuers, metas, metadata }, tables by key; nil
---- and a message.
+--- a message, and the line where the text is neither JSON nor YAML.
 function M.read(text)
   local document, form = parse(text)
-  if not document then return nil, form end
+  if not document then
+    return nil, form, tonumber(form:match("line (%d%d?%d?%d?%d?%d?)%f[%D]"))
+  end
   local ok, config = pcall(read, document, form)
   if ok then return config end
   if type(config) ~= "table" then error(config, 0) end

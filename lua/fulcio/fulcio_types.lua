@@ -3,6 +3,7 @@
 
 local engine = require("fulcio.engine")
 local rules = require("fulcio.fulcio_rules")
+local words = require("fulcio.words")
 
 local M = {}
 
@@ -27,14 +28,14 @@ local builders = {}
 
 -- "$.federated_claims.connector_id" or "$['a']['b']" as a path.
 local function json_path(text)
-  local path, rest = {}, text:match("^%$(.*)$")
-  while rest and rest ~= "" do
-    local name, after = rest:match("^%.([%w_-]+)(.*)$")
-    if not name then name, after = rest:match("^%['([^']+)'%](.*)$") end
-    if not name then name, after = rest:match('^%["([^"]+)"%](.*)$') end
-    path[#path + 1], rest = name, after
+  local path, at = {}, text:match("^%$()")
+  while at and at <= #text do
+    local name, after = text:match("^%.([%w_-]+)()", at)
+    if not name then name, after = text:match("^%['([^']+)'%]()", at) end
+    if not name then name, after = text:match('^%["([^"]+)"%]()', at) end
+    path[#path + 1], at = name, after
   end
-  if not rest or #path == 0 then return nil end
+  if not at or #path == 0 then return nil end
   return table.concat(path, "/")
 end
 
@@ -45,7 +46,7 @@ function builders.email(issuer)
     local path = json_path(issuer.issuer_claim)
     if not path then
       return nil, ("issuer-claim %s cannot become data: $.name.name can")
-        :format(issuer.issuer_claim)
+        :format(words.text(issuer.issuer_claim))
     end
     data.issuer_name = "{" .. path .. "}"
   end

@@ -9,6 +9,8 @@ local beyond_data, fail, word = gowords.beyond, gowords.fail, gowords.next
 
 local M = {}
 
+local DEPTH = 100 -- of parentheses and ifs, one in the other
+
 -- What Go's templates know and data cannot say.
 local beyond = {
   range = true, with = true, define = true, template = true, block = true,
@@ -18,6 +20,17 @@ local beyond = {
 }
 local functions = { ["and"] = 1, ["or"] = 1, ["not"] = 1, eq = 2, ne = 2,
                     index = 2 }
+
+-- Reads one more level, by a function of the reader.
+local function deeper(reader, read)
+  reader.depth = (reader.depth or 0) + 1
+  if reader.depth > DEPTH then
+    fail(reader, ("nested more than %d deep"):format(DEPTH))
+  end
+  local first, second = read(reader)
+  reader.depth = reader.depth - 1
+  return first, second
+end
 
 -- Expressions ----------------------------------------------------------
 
@@ -76,7 +89,7 @@ local function operand(reader)
   elseif item.kind == "." then
     return { op = "." }
   elseif item.kind == "(" then
-    local tree, last = expression(reader)
+    local tree, last = deeper(reader, expression)
     if last.kind ~= ")" then fail(reader, "unclosed left paren") end
     return tree
   elseif item.kind == "name" then
@@ -138,7 +151,7 @@ local function branch(reader)
     local at = reader.at
     local item = word(reader)
     if item.kind == "name" and item.value == "if" then
-      tree.no = { branch(reader) }
+      tree.no = { deeper(reader, branch) }
       return tree
     end
     reader.at = at
@@ -161,7 +174,7 @@ local function action(reader)
   local at = reader.at
   local item = word(reader)
   local name = item.kind == "name" and item.value
-  if name == "if" then return branch(reader) end
+  if name == "if" then return deeper(reader, branch) end
   if name == "else" then return nil, "else" end
   if name == "end" then
     close(reader, "end")
@@ -183,7 +196,7 @@ function list(reader)
     local open = reader.text:find("{{", reader.at, true)
     local text = reader.text:sub(reader.at, (open or 0) - 1)
     if open and reader.text:find("^{{%-%s", open) then
-      text = text:gsub("%s+$", "")
+      text = text:sub(1, -(text:reverse():find("%S") or #text + 1))
     end
     if text ~= "" then out[#out + 1] = { op = "text", value = text } end
     if not open then

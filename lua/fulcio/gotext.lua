@@ -13,6 +13,8 @@ local null = engine.claims.null
 
 local M = {}
 
+local MAX = 65536 -- bytes of a text, as in claimfill.lua
+
 local function problem(code, claim, why, message)
   return { code = code, claim = claim, why = why, message = message }
 end
@@ -125,17 +127,22 @@ local function print_list(list, env, node, out)
       end
     else
       found, wrong, own = value(tree, env, node)
-      out[#out + 1] = tostring(found)
+      found = tostring(found)
+      out[#out + 1], out.size = found, out.size + #found
       if found == "" and tree.name and not own then
         out.absent = out.absent or tree.name
       end
     end
     if wrong then return wrong end
+    if out.size > MAX then
+      return problem("claim_invalid", tree.name,
+                     "makes a text longer than 64 KiB")
+    end
   end
 end
 
 local function fill_template(node, env)
-  local out = {}
+  local out = { size = 0 }
   local wrong = print_list(node.list, env, node, out)
   if wrong then return nil, wrong end
   local text = table.concat(out)

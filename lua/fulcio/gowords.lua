@@ -5,6 +5,8 @@
 
 local M = {}
 
+local MOST = 1000 -- in one template: each costs a token time
+
 --- Throws a message with the line that the reader is on.
 function M.fail(reader, message)
   local _, before = reader.text:sub(1, reader.at - 1):gsub("\n", "")
@@ -39,12 +41,22 @@ local function quoted(reader)
   return { kind = "text", value = table.concat(out) }, at + 1
 end
 
+-- A word that is read again is one all the same.
+local function count(reader)
+  if reader.at <= (reader.counted or 0) then return end
+  reader.counted, reader.words = reader.at, (reader.words or 0) + 1
+  if reader.words > MOST then
+    fail(reader, ("more than %d words"):format(MOST))
+  end
+end
+
 --- The next word of an action at reader.at, which is moved behind it:
 --- { kind, value, at }.
 function M.next(reader)
   local text = reader.text
   local at = text:match("^%s*()", reader.at)
   reader.at = at
+  count(reader)
   local first, item, after = text:sub(at, at), nil, nil
   if first == "" then fail(reader, "unclosed action") end
   local close = text:match("^%-?}}()", at)

@@ -9,6 +9,9 @@ local words = require("fulcio.words")
 
 local M = {}
 
+-- Bytes of a file, which may be a device without an end.
+local MOST, PIECE = 16 * 1024 * 1024, 65536
+
 -- This file is lua/fulcio/shelf.lua and policies/ stands beside lua/; where
 -- Lua's own folders lead here, share/lua/5.4/fulcio is for share/fulcio.
 local function shipped(source)
@@ -21,6 +24,18 @@ end
 --- Folder of the policies that come with the program.
 M.shipped = shipped(debug.getinfo(1, "S").source)
 
+-- All of an open file in pieces; nil and a message.
+local function read_all(file)
+  local pieces, size = {}, 0
+  while true do
+    local piece, message = file:read(PIECE)
+    if message then return nil, message end
+    if not piece then return table.concat(pieces) end
+    pieces[#pieces + 1], size = piece, size + #piece
+    if size > MOST then return nil, "is larger than 16 MiB" end
+  end
+end
+
 --- The text of a file, nil and a message. A pipe is only waited for where a
 --- shell puts what it is asked to read, below /dev.
 function M.read(path)
@@ -31,9 +46,9 @@ function M.read(path)
   local file, message = io.open(path, "rb")
   if not file then return nil, message end
   local text
-  text, message = file:read("*a")
+  text, message = read_all(file)
   file:close()
-  if not text then return nil, message end
+  if not text then return nil, path .. ": " .. message end
   return text
 end
 
