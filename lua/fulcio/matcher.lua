@@ -73,8 +73,8 @@ function compilers.within(value)
   local scheme, name, uri = host(text)
   if not scheme or uri.port or uri.user or uri.query or uri.fragment
      or (uri.path ~= "" and uri.path ~= "/") then
-    return nil, ('within("%s"): a scheme and a host are needed, no more')
-      :format(text)
+    return nil, ("within(%s): a scheme and a host are needed, no more")
+      :format(words.show(text))
   end
   return function(claim)
     if type(claim) ~= "string" then return false end
@@ -87,7 +87,7 @@ function compilers.spiffe(value)
   local text, message = argument(value, 'spiffe("example.com")')
   if not text then return nil, message end
   if engine.uri.spiffe("spiffe://" .. text) ~= text then
-    return nil, ('spiffe("%s"): not a trust domain'):format(text)
+    return nil, ("spiffe(%s): not a trust domain"):format(words.show(text))
   end
   return function(claim)
     return type(claim) == "string" and engine.uri.spiffe(claim) == text
