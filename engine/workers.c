@@ -18,6 +18,10 @@
 #define QUICK_DEATHS 5  /* in a row, after which the next one waits */
 #define MAX_DELAY 8.0
 
+/* Of two SIGTERM that wait for a process it sees the first: when that was
+** somebody else's, which it ignores, ours is lost. So we repeat it. */
+#define REPEAT_SECONDS 0.1
+
 #define NEVER 1e18
 
 typedef struct Process {
@@ -36,6 +40,7 @@ typedef struct Supervisor {
   bool ready; /* on_ready was called */
   bool stopping;
   int role;    /* that is being stopped; those after it have ended */
+  double told; /* when it was last sent SIGTERM */
   double kill; /* when what is left of that role is killed */
   double tick;
   bool failed; /* the message is on top of the stack */
@@ -133,12 +138,17 @@ static void fail(Supervisor *all, const char *what, const Process *one) {
   lua_remove(L, -2);
 }
 
-static void stop_role(Supervisor *all, int role) {
-  all->role = role;
-  all->kill = loop_clock() + all->grace + 1;
+static void tell_role(Supervisor *all, int role) {
+  all->told = loop_clock();
   for (int i = 0; i < all->count; i++)
     if (all->processes[i].role == role && all->processes[i].pid != 0)
       kill(all->processes[i].pid, SIGTERM);
+}
+
+static void stop_role(Supervisor *all, int role) {
+  all->role = role;
+  all->kill = loop_clock() + all->grace + 1;
+  tell_role(all, role);
 }
 
 static void stop_all(Supervisor *all) {
@@ -230,7 +240,12 @@ static bool stop_next(Supervisor *all) {
     if (all->role == 0) return true;
     stop_role(all, all->role - 1);
   }
-  if (loop_clock() >= all->kill) kill_late(all);
+  double now = loop_clock();
+  if (now >= all->kill) {
+    kill_late(all);
+  } else if (now >= all->told + REPEAT_SECONDS) {
+    tell_role(all, all->role);
+  }
   return false;
 }
 
@@ -244,7 +259,8 @@ static void tick(Supervisor *all) {
 }
 
 static double next_moment(const Supervisor *all) {
-  if (all->stopping) return all->kill;
+  double again = all->told + REPEAT_SECONDS;
+  if (all->stopping) return again < all->kill ? again : all->kill;
   double moment = all->tick;
   for (int i = 0; i < all->count; i++)
     if (all->processes[i].due < moment) moment = all->processes[i].due;

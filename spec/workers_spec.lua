@@ -146,6 +146,21 @@ describe("workers", function()
     assert.is_true(program.finish(running))
   end)
 
+  -- As systemd and terminals do. Of two such signals that wait for a process
+  -- it sees only the first, and who sent that.
+  it("end when everybody is sent SIGTERM at once", function()
+    local running = program.start(PROGRAM)
+    running:wait_for("ready")
+    local all = table.concat(running:children(), " ")
+    os.execute("kill -STOP " .. all .. "; kill -TERM " .. all)
+    os.execute("(sleep 0.5; kill -CONT " .. all .. ") &")
+    local went, text = program.finish(running)
+    assert.is_true(went)
+    assert.matches("worker 1 ended", text)
+    assert.matches("worker 2 ended", text)
+    assert.matches("keeper ended\nresult\ttrue\n$", text)
+  end)
+
   it("see what on_reload publishes, new ones too", function()
     local running, port = program.start(PROGRAM)
     running:wait_for("ready")
