@@ -53,8 +53,15 @@ describe("lines", function()
   it("bears long names in long tables", function()
     local name = ("n"):rep(30000)
     local text = "return { [\"" .. name .. "\"] = {\n[\"" .. name
-      .. "\"] = {\n" .. ("a=1,"):rep(20000) .. "\nb = 1 } } }"
+      .. "\"] = {\n" .. ("a=1,"):rep(9000) .. "\nb = 1 } } }"
     assert.equal(4, lines.of(text)({ name, name, "b" }))
+  end)
+
+  it("reads so many tokens, and knows the table of what is behind", function()
+    local where = lines.of("return {\na = {\n" .. ("1,"):rep(30000)
+                             .. "\nb = 1 },\nc = 1 }")
+    assert.same({ 1, 2, 2, 1 }, { where({}), where({ "a" }),
+                                  where({ "a", "b" }), where({ "c" }) })
   end)
 
   it("takes a number in a path for what it is", function()

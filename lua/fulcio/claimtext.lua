@@ -21,17 +21,17 @@ local compile
 local function claim_part(name, options)
   local optional = sub(name, -1) == "?"
   if optional then name = sub(name, 1, -2) end
-  local shown = words.text(name)
   if name == "" or find(name, "^%s") or find(name, "%s$", -1) then
     return nil, ('"{%s}" names no claim (write {claim}, without spaces)')
-      :format(shown)
+      :format(words.text(name))
   end
   if optional and not options.optional then
+    local shown = words.text(name)
     return nil, ("{%s?} may be absent, which is not allowed here: write {%s}")
       :format(shown, shown)
   end
   local why = claimvalue.unfit(name)
-  if why then return nil, ('"%s": %s'):format(shown, why) end
+  if why then return nil, ("%s: %s"):format(words.show(name), why) end
   return { claim = name, optional = optional,
            direct = not find(name, "/", 1, true) }
 end

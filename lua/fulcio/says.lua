@@ -13,17 +13,16 @@ local OWN, CHALLENGES = 100, 20
 
 local kinds = { "email", "uri", "username" }
 
---- The keys of a table in order: texts behind what else there is.
+--- The keys of a table in order: texts behind numbers.
 function M.sorted(map)
-  local names, others = {}, {}
+  local names, numbers = {}, {}
   for name in pairs(map) do
-    local list = type(name) == "string" and names or others
+    local list = type(name) == "string" and names or numbers
     list[#list + 1] = name
   end
   table.sort(names)
-  table.sort(others, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(names) do others[#others + 1] = name end
-  return others
+  table.sort(numbers)
+  return table.move(names, 1, #names, #numbers + 1, numbers)
 end
 
 --- A table by name, or nil after a report. `most`: entries it may have.
