@@ -235,6 +235,18 @@ describe("ca.pkcs11", function()
     verified(certificate(), root)
   end)
 
+  it("issues nothing that would outlive its chain", function()
+    createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99",
+               "--lifetime", "5m" })
+    serve()
+    local answer = certificate()
+    assert.equal(503, answer.status)
+    assert.truthy(answer.body:find("CA_UNAVAILABLE", 1, true))
+    answer = program.get(urls.http .. "/healthz")
+    assert.equal(503, answer.status)
+    assert.matches("the CA's chain ends %d%d%d%d%-", server:output())
+  end)
+
   it("takes the key from a PKCS#11 URI", function()
     local root = createca({ "--generate-key", "P-256", "--hsm-caroot-id",
                             "99" })
@@ -253,6 +265,15 @@ describe("ca.pkcs11", function()
       createca({ "--generate-key", "P-256", "--hsm-caroot-id", "99" })
       assert.truthy(refused({ "--hsm-caroot-id", "98" })
         :find('no certificate with CKA_ID "98"', 1, true))
+    end)
+
+    it("with a file for its chain that holds none", function()
+      local path = token.directory .. "/root.pem"
+      local message = refused({ "--aws-hsm-root-ca-path", path })
+      assert.truthy(message:find(path .. ": No such file", 1, true), message)
+      assert(engine.system.write(path, "none"))
+      message = refused({ "--aws-hsm-root-ca-path", path })
+      assert.truthy(message:find(path .. ": certificate: no PEM", 1, true))
     end)
 
     it("without the key", function()
