@@ -378,7 +378,8 @@ describe("loader", function()
     local long = ("a"):rep(257)
     local deep = ("a/"):rep(16) .. "a"
     for _, name in ipairs({ long, deep }) do
-      local shown = '"' .. name:sub(1, 80) .. (#name > 80 and "…" or "") .. '"'
+      local cut = #name > 80 and "…" or ""
+      local shown = '"' .. name:sub(1, 80) .. cut .. '"'
       for _, field in ipairs({
         'default = { ["%s"] = "x" },', 'set = { ["%s"] = "x" },',
         'issuer_name = "{%s}",', 'challenge = "{%s}",',

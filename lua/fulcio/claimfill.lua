@@ -6,13 +6,19 @@ local engine = require("fulcio.engine")
 
 local concat, find, sub = table.concat, string.find, string.sub
 
--- Bytes; a certificate says far less, and checks what it says.
-local MAX = 65536
+local M = {
+  MAX = 65536, -- bytes of a text: far more than a certificate may say
+}
 
-local M = {}
+local MAX = M.MAX
 
 local function problem(code, claim, why)
   return { code = code, claim = claim, why = why }
+end
+
+--- The problem of a text of more than MAX bytes, which names a claim in it.
+function M.too_long(claim)
+  return problem("claim_invalid", claim, "makes a text longer than 64 KiB")
 end
 
 -- A claim's text with the operator's constants: nil when it is absent,
@@ -53,10 +59,7 @@ function fill.text(node, env)
     local text, wrong = fill_part(node[i], env)
     if not text then return nil, wrong end
     out[i], size = text, size + #text
-    if size > MAX then
-      return nil, problem("claim_invalid", claimtext.first(node),
-                          "makes a text longer than 64 KiB")
-    end
+    if size > MAX then return nil, M.too_long(claimtext.first(node)) end
   end
   return concat(out)
 end

@@ -4,6 +4,7 @@
 --- A token's value wins over a default. An absent claim inside a URL, null,
 --- lists and objects are refused, where Fulcio would print something.
 
+local claimfill = require("fulcio.claimfill")
 local claimvalue = require("fulcio.claimvalue")
 local engine = require("fulcio.engine")
 local gotemplate = require("fulcio.gotemplate")
@@ -12,8 +13,6 @@ local json = require("fulcio.json")
 local null = engine.claims.null
 
 local M = {}
-
-local MAX = 65536 -- bytes of a text, as in claimfill.lua
 
 local function problem(code, claim, why, message)
   return { code = code, claim = claim, why = why, message = message }
@@ -134,10 +133,7 @@ local function print_list(list, env, node, out)
       end
     end
     if wrong then return wrong end
-    if out.size > MAX then
-      return problem("claim_invalid", tree.name,
-                     "makes a text longer than 64 KiB")
-    end
+    if out.size > claimfill.MAX then return claimfill.too_long(tree.name) end
   end
 end
 

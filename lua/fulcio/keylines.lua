@@ -5,25 +5,17 @@
 -- for in the whole text, which takes its time: so many of them.
 local SEARCHES = 100
 
-local function each_line(text, visit)
-  local at, line = 1, 1
-  while at <= #text do
-    local last = text:find("\n", at, true) or #text + 1
-    visit(text:sub(at, last - 1), line)
-    at, line = last + 1, line + 1
-  end
-end
-
 -- The first line of each quoted text, and of each word before a colon.
 local function index(text)
-  local first = {}
-  each_line(text, function(row, line)
+  local first, line = {}, 1
+  for row in (text .. "\n"):gmatch("([^\n]*)\n") do
     for _, name in row:gmatch("([\"'])(.-)%1") do
       first[name] = first[name] or line
     end
     local name = row:match("^%s*(%S+):%s") or row:match("^%s*(%S+):$")
     if name then first[name] = first[name] or line end
-  end)
+    line = line + 1
+  end
   return first
 end
 
